@@ -1,0 +1,160 @@
+package admin
+
+import (
+	"time"
+
+	"verigate/gateway"
+	"verigate/trust"
+	"verigate/upstream"
+	"verigate/verifycache"
+)
+
+// Status is what /status shows. Times are RFC 3339 in UTC, durations seconds.
+type Status struct {
+	Version     string             `json:"version"`
+	StartedAt   time.Time          `json:"started_at"`
+	Ready       bool               `json:"ready"`
+	NotReady    []string           `json:"not_ready,omitempty"`
+	Config      ConfigStatus       `json:"config"`
+	Listeners   []ListenerStatus   `json:"listeners"`
+	Trust       TrustStatus        `json:"trust"`
+	Credentials []CredentialStatus `json:"credentials"`
+	Cache       CacheStatus        `json:"cache"`
+	Routes      []RouteStatus      `json:"routes"`
+	Upstreams   []UpstreamStatus   `json:"upstreams"`
+	Audit       any                `json:"audit"`
+	// Refusals are the last handshakes that were refused, newest first.
+	Refusals any `json:"refusals"`
+}
+
+// ConfigStatus is about the file in force.
+type ConfigStatus struct {
+	File     string    `json:"file"`
+	LoadedAt time.Time `json:"loaded_at"`
+	Reloads  uint64    `json:"reloads"`
+	// LastError is why the last reload was refused; empty when it was not.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// ListenerStatus is about one listener.
+type ListenerStatus struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"`
+	Connections int    `json:"connections"`
+}
+
+// TrustStatus is about the snapshot in force.
+type TrustStatus struct {
+	Digest  string         `json:"digest"`
+	Denied  int            `json:"deny_entries"`
+	Bundles []BundleStatus `json:"bundles"`
+}
+
+// BundleStatus is about the anchors of one origin.
+type BundleStatus struct {
+	Origin    string         `json:"origin"`
+	Digest    string         `json:"digest"`
+	Sequence  *uint64        `json:"sequence,omitempty"`
+	LoadedAt  time.Time      `json:"loaded_at,omitzero"`
+	LastError string         `json:"last_error,omitempty"`
+	Notes     []string       `json:"notes,omitempty"`
+	Anchors   []AnchorStatus `json:"anchors"`
+}
+
+// AnchorStatus is about one anchor.
+type AnchorStatus struct {
+	Subject    string    `json:"subject"`
+	SPKISHA256 string    `json:"spki_sha256"`
+	NotAfter   time.Time `json:"not_after"`
+	DaysLeft   int       `json:"days_left"`
+}
+
+// CredentialStatus is about one certificate of the gateway's own.
+type CredentialStatus struct {
+	Name      string    `json:"name"`
+	ID        string    `json:"id,omitempty"`
+	NotAfter  time.Time `json:"not_after"`
+	DaysLeft  int       `json:"days_left"`
+	LoadedAt  time.Time `json:"loaded_at,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+	Notes     []string  `json:"notes,omitempty"`
+}
+
+// CacheStatus is about the verification cache.
+type CacheStatus struct {
+	Entries      uint64  `json:"entries"`
+	Hits         uint64  `json:"hits"`
+	Misses       uint64  `json:"misses"`
+	Coalesced    uint64  `json:"coalesced"`
+	RejectedHits uint64  `json:"rejected_hits"`
+	StaleHits    uint64  `json:"stale_hits"`
+	Evictions    uint64  `json:"evictions"`
+	HitRatio     float64 `json:"hit_ratio"`
+	VerifySecs   float64 `json:"verify_seconds"`
+	SavedSecs    float64 `json:"saved_seconds"`
+}
+
+// RouteStatus is about one route.
+type RouteStatus struct {
+	Name     string `json:"name"`
+	Upstream string `json:"upstream"`
+	Caller   string `json:"caller,omitempty"`
+	SNI      string `json:"sni,omitempty"`
+	Host     string `json:"host,omitempty"`
+	Path     string `json:"path,omitempty"`
+}
+
+// UpstreamStatus is about one upstream.
+type UpstreamStatus = upstream.Status
+
+// TrustOf describes a snapshot at now.
+func TrustOf(s *trust.Snapshot, now time.Time) TrustStatus {
+	t := TrustStatus{Digest: s.Digest().String(), Denied: s.Deny().Len(), Bundles: []BundleStatus{}}
+	for _, b := range s.Bundles() {
+		status := BundleStatus{Origin: b.Origin().String(), Digest: b.Digest().String(), Sequence: b.Options().Sequence, Anchors: []AnchorStatus{}}
+		for _, a := range b.Anchors() {
+			status.Anchors = append(status.Anchors, AnchorStatus{
+				Subject: a.Subject.String(), SPKISHA256: trust.RefOf(a, nil).SPKI.String(),
+				NotAfter: a.NotAfter.UTC(), DaysLeft: daysLeft(a.NotAfter, now),
+			})
+		}
+		t.Bundles = append(t.Bundles, status)
+	}
+	return t
+}
+
+// CredentialOf describes a certificate of the gateway's own at now.
+func CredentialOf(name string, c *trust.Credential, now time.Time) CredentialStatus {
+	return CredentialStatus{Name: name, ID: c.ID().String(), NotAfter: c.NotAfter().UTC(), DaysLeft: daysLeft(c.NotAfter(), now)}
+}
+
+func daysLeft(notAfter, now time.Time) int { return int(notAfter.Sub(now).Hours() / 24) }
+
+// CacheOf describes the verification cache.
+func CacheOf(s verifycache.Stats) CacheStatus {
+	c := CacheStatus{
+		Entries: s.Entries, Hits: s.Hits, Misses: s.Misses, Coalesced: s.Coalesced, RejectedHits: s.RejectedHits,
+		StaleHits: s.StaleHits, Evictions: s.Evictions,
+		VerifySecs: s.VerifyTime.Seconds(), SavedSecs: s.SavedTime.Seconds(),
+	}
+	if all := s.Hits + s.Misses + s.Coalesced; all > 0 {
+		c.HitRatio = float64(s.Hits) / float64(all)
+	}
+	return c
+}
+
+// ProgramOf describes routes and upstreams.
+func ProgramOf(p *gateway.Program) (routes []RouteStatus, upstreams []UpstreamStatus) {
+	routes, upstreams = []RouteStatus{}, []UpstreamStatus{}
+	for _, r := range p.Routes().Routes() {
+		routes = append(routes, RouteStatus{
+			Name: r.Name, Upstream: r.Upstream, Caller: r.Match.Caller.String(),
+			SNI: r.Match.SNI, Host: r.Match.Host, Path: r.Match.Path,
+		})
+	}
+	for _, b := range p.Backends() {
+		upstreams = append(upstreams, b.Upstream.Status())
+	}
+	return routes, upstreams
+}

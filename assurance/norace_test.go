@@ -1,0 +1,5 @@
+//go:build !race
+
+package assurance_test
+
+const raceEnabled = false

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"verigate/config"
+	"verigate/trust"
+	"verigate/trust/files"
+	"verigate/verifycache"
+)
+
+func newCheckCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Find what is wrong with a configuration and the files that it names",
+		Long: `check reads a configuration and every file that it names, and compiles all of it as run
+would, without binding a port or contacting anybody. Every problem is reported with its
+place. The exit code is 0 if run could start, 3 if not.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return check(c.OutOrStdout(), args[0], asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "answer with one JSON object")
+	return c
+}
+
+// checkReport is the answer, as --json prints it.
+type checkReport struct {
+	File     string           `json:"file"`
+	OK       bool             `json:"ok"`
+	Problems []config.Problem `json:"problems"`
+	Notes    []string         `json:"notes"`
+	Summary  string           `json:"summary,omitempty"`
+}
+
+func check(out io.Writer, path string, asJSON bool) error {
+	report := checkReport{File: path, Problems: []config.Problem{}, Notes: []string{}}
+	if err := report.compile(path); err != nil {
+		report.add(err)
+	}
+	report.OK = len(report.Problems) == 0
+	if asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(report); err != nil {
+			return err
+		}
+	} else if err := report.print(newPrinter(out)); err != nil {
+		return err
+	}
+	if !report.OK {
+		return &codedError{code: exitInvalid}
+	}
+	return nil
+}
+
+// compile does what run would do before it binds a port.
+func (r *checkReport) compile(path string) error {
+	c, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	o, err := sources(c)
+	if err != nil {
+		return err
+	}
+	var store trust.Store
+	source, err := files.Open(o, &store)
+	if err != nil {
+		return err
+	}
+	cache, err := verifycache.New(c.CacheOptions())
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	defer cache.Close()
+	deps := config.Deps{Trust: &store, Cache: cache, Credential: source.Credential}
+	program, err := c.Program(deps)
+	if err != nil {
+		return err
+	}
+	defer program.Close(noWait())
+	if _, err := c.Gateway(deps); err != nil {
+		return err
+	}
+	r.Notes = append(r.Notes, c.Notes()...)
+	for _, item := range source.Status().Items {
+		for _, note := range item.Notes {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s %s: %s", item.Kind, item.Name, note))
+		}
+	}
+	r.Notes = append(r.Notes, expiryNotes(store.Load(), c, source, time.Now())...)
+	r.Summary = fmt.Sprintf("%d listeners, %d trust domains, %d routes, %d upstreams",
+		len(c.File.Listeners), len(store.Load().Bundles()), len(c.File.Routes), len(c.File.Upstreams))
+	return nil
+}
+
+// expiryNotes warns of what will stop working soon.
+func expiryNotes(s *trust.Snapshot, c *config.Config, source *files.Source, now time.Time) (notes []string) {
+	const soon = 14 * 24 * time.Hour
+	for _, b := range s.Bundles() {
+		for _, a := range b.Anchors() {
+			if left := a.NotAfter.Sub(now); left < soon && left > 0 {
+				notes = append(notes, fmt.Sprintf("bundle %s: anchor %q expires in %s", b.Origin(), a.Subject, left.Round(time.Minute)))
+			}
+		}
+	}
+	for _, k := range c.Credentials() {
+		if h := source.Credential(k.Name); h != nil {
+			if left := h.Credential().NotAfter().Sub(now); left < time.Hour {
+				notes = append(notes, fmt.Sprintf("credential %s: expires in %s", k.Name, left.Round(time.Second)))
+			}
+		}
+	}
+	return notes
+}
+
+func (r *checkReport) add(err error) {
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		r.Problems = append(r.Problems, problems...)
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			r.add(e)
+		}
+		return
+	}
+	r.Problems = append(r.Problems, config.Problem{File: r.File, What: err.Error()})
+}
+
+func (r *checkReport) print(p *printer) error {
+	for _, problem := range r.Problems {
+		p.line("%s %s", p.paint(red, "error:"), problem.Error())
+	}
+	for _, note := range r.Notes {
+		p.line("%s %s", p.paint(dim, "note:"), note)
+	}
+	if r.OK {
+		p.verdict(true, "ok", fmt.Sprintf("%s: %s", r.File, r.Summary))
+	} else {
+		p.verdict(false, "refused", fmt.Sprintf("%s: %d problems; `gateway run` would not start", r.File, len(r.Problems)))
+	}
+	return p.err
+}

@@ -1,0 +1,395 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"verigate/assurance"
+	"verigate/certpath"
+	"verigate/config"
+	"verigate/gateway"
+	"verigate/policy"
+	"verigate/trust"
+	"verigate/trust/files"
+	"verigate/verifycache"
+	"verigate/workloadid"
+)
+
+// explainFlags are the questions that explain can be asked.
+type explainFlags struct {
+	config, listener     string
+	anchors, trustDomain string
+	cert, role, at       string
+	sni, method, path    string
+	host                 string
+	headers              []string
+	json, batch, noCache bool
+}
+
+func newExplainCommand() *cobra.Command {
+	var f explainFlags
+	c := &cobra.Command{
+		Use:   "explain [REASON]",
+		Short: "Say why a certificate is accepted or refused, step by step",
+		Long: `explain judges a certificate chain as the gateway would, with the same code, and shows
+each step: identifier, trust domain, every candidate path and why it failed, assurance
+level, and, if a request is given, the route and the rule that decides. Nothing is
+contacted; no gateway has to run.
+
+  gateway explain --config gateway.yaml --cert chain.pem
+  gateway explain --config gateway.yaml --cert chain.pem --method GET --host pay.example --path /v1/x
+  gateway explain --anchors root.pem --trust-domain spiffe://prod.example --cert chain.pem --at 2026-12-01T00:00:00Z
+  gateway explain untrusted_chain
+
+The chain is PEM, leaf first, as the client would present it. The exit code is 0 if the
+certificate is accepted (and the request granted), 4 if not. With --json there is one
+object with at least verdict, reason, depth, identity and trust_domain.
+
+With --batch, cases are read from standard input, one JSON object a line (id, kind, roots,
+inters, leaf as base64 DER, time; optional trust_domain and profile: pkix or workload),
+and each is answered with one line {"id","ok","reason","depth","err"}. Verdicts of the
+workload profile go through the verification cache unless --no-cache is given; the pkix
+profile, which has no identity to remember, never does.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1:
+				return explainReason(c.OutOrStdout(), args[0])
+			case f.batch:
+				return explainBatch(c.InOrStdin(), c.OutOrStdout(), !f.noCache)
+			default:
+				return explain(c.OutOrStdout(), &f)
+			}
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.config, "config", "", "configuration file to judge by")
+	flags.StringVar(&f.listener, "listener", "", "listener whose trust domains count (default: the first)")
+	flags.StringVar(&f.anchors, "anchors", "", "anchors to judge by, instead of a configuration: PEM or SPIFFE bundle JSON")
+	flags.StringVar(&f.trustDomain, "trust-domain", "", "origin that --anchors belong to, such as spiffe://prod.example")
+	flags.StringVar(&f.cert, "cert", "", "the chain: PEM file, leaf first (- for standard input)")
+	flags.StringVar(&f.role, "role", "client", "what the certificate's owner does in the connection: client or server")
+	flags.StringVar(&f.at, "at", "", "time to judge at, RFC 3339 (default: now)")
+	flags.StringVar(&f.sni, "sni", "", "server name that the client asks for")
+	flags.StringVar(&f.host, "host", "", "the request's host (default: --sni)")
+	flags.StringVar(&f.method, "method", "GET", "the request's method")
+	flags.StringVar(&f.path, "path", "", "the request's path; with it, route and policy are explained too")
+	flags.StringArrayVar(&f.headers, "header", nil, "a header field of the request, as NAME: VALUE")
+	flags.BoolVar(&f.json, "json", false, "answer with one JSON object")
+	flags.BoolVar(&f.batch, "batch", false, "answer cases from standard input")
+	flags.BoolVar(&f.noCache, "no-cache", false, "with --batch: verify every chain anew")
+	return c
+}
+
+// explanation is the answer, as --json prints it.
+type explanation struct {
+	Verdict     string     `json:"verdict"` // accept or reject
+	Reason      string     `json:"reason"`  // "" when accepted
+	Depth       int        `json:"depth"`   // of the certificate at fault; 0 is the leaf
+	Identity    string     `json:"identity"`
+	TrustDomain string     `json:"trust_domain"` // the origin
+	Error       string     `json:"error,omitempty"`
+	Hint        string     `json:"hint,omitempty"`
+	Role        string     `json:"role"`
+	At          time.Time  `json:"at"`
+	MIAL        *int       `json:"mial,omitempty"`
+	MAAL        string     `json:"maal,omitempty"`
+	NotAfter    *time.Time `json:"not_after,omitempty"`
+	Path        []pathCert `json:"path,omitempty"`
+	Steps       []stepLine `json:"steps"`
+	Request     *answer    `json:"request,omitempty"`
+}
+
+// pathCert is one certificate of the accepted path.
+type pathCert struct {
+	Subject    string    `json:"subject"`
+	Serial     string    `json:"serial"`
+	SPKISHA256 string    `json:"spki_sha256"`
+	NotAfter   time.Time `json:"not_after"`
+}
+
+type stepLine struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Depth  int    `json:"depth"`
+	Detail string `json:"detail"`
+}
+
+// answer is what a request would come to.
+type answer struct {
+	Decision string   `json:"decision"` // granted or refused
+	Reason   string   `json:"reason,omitempty"`
+	Route    string   `json:"route,omitempty"`
+	Rule     string   `json:"rule,omitempty"`
+	Upstream string   `json:"upstream,omitempty"`
+	Missing  []string `json:"missing,omitempty"`
+}
+
+func explain(out io.Writer, f *explainFlags) error {
+	if f.cert == "" {
+		return usage("--cert is missing: the chain to explain, PEM, leaf first")
+	}
+	role, now, err := f.situation()
+	if err != nil {
+		return err
+	}
+	data, err := readInput(f.cert)
+	if err != nil {
+		return err
+	}
+	chain, err := readChain(f.cert, data)
+	if err != nil {
+		return invalid(err)
+	}
+	snapshot, scope, c, err := f.trust()
+	if err != nil {
+		return err
+	}
+	e, verdict := judge(chain, role, scope, snapshot, now)
+	if verdict.Accepted() && f.path != "" && c != nil {
+		e.Request = decide(c, &verdict, f)
+	}
+	if err := e.print(out, f.json); err != nil {
+		return err
+	}
+	if e.Verdict != verdictAccept || e.Request != nil && e.Request.Decision != decisionGranted {
+		return &codedError{code: exitReject}
+	}
+	return nil
+}
+
+const (
+	verdictAccept   = "accept"
+	verdictReject   = "reject"
+	decisionGranted = "granted"
+	decisionRefused = "refused"
+)
+
+func (f *explainFlags) situation() (certpath.Role, time.Time, error) {
+	role := certpath.RoleClient
+	switch f.role {
+	case "client":
+	case "server":
+		role = certpath.RoleServer
+	default:
+		return 0, time.Time{}, usage("--role %q is neither client nor server", f.role)
+	}
+	now := time.Now()
+	if f.at != "" {
+		at, err := time.Parse(time.RFC3339, f.at)
+		if err != nil {
+			return 0, time.Time{}, usage("--at %q is not a time such as 2026-12-01T00:00:00Z", f.at)
+		}
+		now = at
+	}
+	return role, now, nil
+}
+
+// trust returns what to judge by: from a configuration, or from anchors alone.
+func (f *explainFlags) trust() (*trust.Snapshot, *verifycache.Scope, *config.Config, error) {
+	switch {
+	case f.config != "" && f.anchors != "":
+		return nil, nil, nil, usage("--config and --anchors exclude each other")
+	case f.config != "":
+		return f.trustOfConfig()
+	case f.anchors == "" || f.trustDomain == "":
+		return nil, nil, nil, usage("say what to judge by: --config FILE, or --anchors FILE with --trust-domain ORIGIN")
+	}
+	origin, err := workloadid.ParseOrigin(f.trustDomain)
+	if err != nil {
+		return nil, nil, nil, usage("--trust-domain %q is not an origin such as spiffe://prod.example: %v", f.trustDomain, err)
+	}
+	data, err := os.ReadFile(f.anchors)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	parsed, err := trust.ParseAnchors(f.anchors, data, origin)
+	if err != nil {
+		return nil, nil, nil, invalid(err)
+	}
+	bundle, err := trust.NewBundle(origin, trust.BundleOptions{Anchors: parsed.Anchors})
+	if err != nil {
+		return nil, nil, nil, invalid(err)
+	}
+	snapshot, err := trust.NewSnapshot([]*trust.Bundle{bundle}, nil)
+	if err != nil {
+		return nil, nil, nil, invalid(err)
+	}
+	scope, err := verifycache.NewScope("explain", []workloadid.Origin{origin})
+	return snapshot, scope, nil, err
+}
+
+func (f *explainFlags) trustOfConfig() (*trust.Snapshot, *verifycache.Scope, *config.Config, error) {
+	c, err := config.Load(f.config)
+	if err != nil {
+		return nil, nil, nil, invalid(err)
+	}
+	o, err := sources(c)
+	if err != nil {
+		return nil, nil, nil, invalid(err)
+	}
+	o.Credentials = nil // the gateway's own certificate does not matter here
+	var store trust.Store
+	if _, err := files.Open(o, &store); err != nil {
+		return nil, nil, nil, invalid(err)
+	}
+	var names []string
+	for i := range c.File.Listeners {
+		l := &c.File.Listeners[i]
+		if f.listener == "" || f.listener == l.Name {
+			scope, err := l.Scope()
+			return store.Load(), scope, c, err
+		}
+		names = append(names, l.Name)
+	}
+	return nil, nil, nil, usage("--listener %q does not exist; there are %s", f.listener, strings.Join(names, ", "))
+}
+
+// judge asks the live path for the verdict and the path validator for the steps.
+func judge(chain []*x509.Certificate, role certpath.Role, scope *verifycache.Scope, snapshot *trust.Snapshot, now time.Time) (*explanation, verifycache.Verdict) {
+	e := &explanation{Verdict: verdictReject, Role: role.String(), At: now.UTC(), Steps: []stepLine{}}
+	cache, err := verifycache.New(verifycache.Options{Disabled: true, Now: func() time.Time { return now }})
+	if err != nil { // a disabled cache needs nothing that could fail
+		panic(err)
+	}
+	defer cache.Close()
+	verdict := cache.Verify(chain, role, scope, snapshot)
+
+	e.Identity = verdict.ID.String()
+	e.TrustDomain = verdict.ID.Origin().String()
+	tracer := certpath.Verifier{Trace: func(s certpath.Step) {
+		e.Steps = append(e.Steps, stepLine{s.Name, s.OK, s.Depth, s.Detail})
+	}}
+	_, _ = tracer.Verify(chain, snapshot.Bundle(verdict.ID.Origin()), role, now) // for its steps; the verdict is the other's
+
+	if fault := verdict.Err; fault != nil {
+		e.Reason, e.Depth, e.Error, e.Hint = fault.Reason.String(), fault.Depth, fault.Error(), fault.Hint
+		return e, verdict
+	}
+	e.Verdict = verdictAccept
+	mial := int(verdict.Grade.MIAL)
+	notAfter := verdict.Path.NotAfter().UTC()
+	e.MIAL, e.MAAL, e.NotAfter = &mial, maalText(verdict.Grade), &notAfter
+	refs := verdict.Path.Refs()
+	for i, c := range verdict.Path.Certificates() {
+		e.Path = append(e.Path, pathCert{
+			Subject: c.Subject.String(), Serial: hex.EncodeToString(c.SerialNumber.Bytes()),
+			SPKISHA256: refs[i].SPKI.String(), NotAfter: c.NotAfter.UTC(),
+		})
+	}
+	return e, verdict
+}
+
+func maalText(g assurance.Grade) string {
+	if g.MAAL == (assurance.MAAL{}) {
+		return ""
+	}
+	var parts []string
+	for c, grade := range g.MAAL {
+		parts = append(parts, fmt.Sprintf("%s=%d", assurance.Characteristic(c), grade))
+	}
+	return assurance.MAALProfile + " " + strings.Join(parts, " ")
+}
+
+// decide asks the live decision about a request.
+func decide(c *config.Config, v *verifycache.Verdict, f *explainFlags) *answer {
+	host := f.host
+	if host == "" {
+		host = f.sni
+	}
+	fields := map[string]string{}
+	for _, h := range f.headers {
+		name, value, _ := strings.Cut(h, ":")
+		fields[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
+	}
+	routes, rules := c.Rules()
+	decision := gateway.Decide(routes, rules, &gateway.Question{
+		Subject: policy.Subject{ID: v.ID, Grade: v.Grade},
+		SNI:     strings.ToLower(f.sni), Host: strings.ToLower(host), Path: f.path, Method: f.method,
+		Header: func(name string) (string, bool) {
+			value, ok := fields[strings.ToLower(name)]
+			return value, ok
+		},
+	})
+	a := &answer{Decision: decisionRefused, Reason: string(decision.Reason)}
+	if decision.Route != nil {
+		a.Route, a.Upstream = decision.Route.Name, decision.Route.Upstream
+	}
+	if decision.Denial != nil {
+		a.Rule, a.Missing = decision.Denial.Rule, decision.Denial.Missing
+	}
+	if decision.Granted() {
+		a.Decision, a.Rule = decisionGranted, decision.Grant.Rule()
+	}
+	return a
+}
+
+func (e *explanation) print(out io.Writer, asJSON bool) error {
+	if asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(e)
+	}
+	p := newPrinter(out)
+	for _, s := range e.Steps {
+		p.step(s.OK, s.Name, s.Detail)
+	}
+	p.line("")
+	if e.Verdict == verdictAccept {
+		p.verdict(true, "accept", fmt.Sprintf("%s, MIAL-%d, until %s", e.Identity, *e.MIAL, e.NotAfter.Format(time.RFC3339)))
+		if e.MAAL != "" {
+			p.field("maal", e.MAAL)
+		}
+		for i, c := range e.Path {
+			p.field(fmt.Sprintf("path[%d]", i), fmt.Sprintf("%s  serial %s  until %s", c.Subject, c.Serial, c.NotAfter.Format(time.RFC3339)))
+			p.field("", "spki_sha256 "+c.SPKISHA256)
+		}
+	} else {
+		p.verdict(false, "reject", e.Reason)
+		p.field("why", e.Error)
+		if e.Hint != "" {
+			p.field("hint", e.Hint)
+		}
+		p.field("more", "gateway explain "+e.Reason)
+	}
+	if r := e.Request; r != nil {
+		p.verdict(r.Decision == decisionGranted, r.Decision, strings.TrimSpace(strings.Join([]string{r.Reason, strings.Join(r.Missing, ", ")}, " ")))
+		p.field("route", r.Route)
+		p.field("rule", r.Rule)
+		p.field("upstream", r.Upstream)
+	}
+	return p.err
+}
+
+// explainReason prints what a reason code means.
+func explainReason(out io.Writer, code string) error {
+	var codes []string
+	for _, r := range certpath.Reasons() {
+		if r.String() == code {
+			_, err := fmt.Fprintf(out, "%s\n\n%s\n", code, r.Help())
+			return err
+		}
+		codes = append(codes, r.String())
+	}
+	return usage("%q is not a reason; the reasons are %s", code, strings.Join(codes, ", "))
+}
+
+func readInput(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+	}
+	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist; --cert wants a PEM file with the chain, leaf first", name)
+	}
+	return data, err
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func newRunCommand() *cobra.Command {
+	var path string
+	var verbose bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Serve by a configuration file",
+		Long: `run serves until SIGTERM or SIGINT; then requests in flight finish (drain_timeout) and
+it exits with 0. SIGHUP reloads the configuration and every file that it names and
+reopens the audit file; if anything is wrong, the old state stays in force, and log,
+/readyz, /status and metrics say why. Anchors, certificates and keys are also watched
+and taken up by themselves.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return run(c.Context(), path, logger(verbose))
+		},
+	}
+	c.Flags().StringVarP(&path, "config", "c", "gateway.yaml", "configuration file")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log what is only for developers")
+	return c
+}
+
+func logger(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func run(ctx context.Context, path string, log *slog.Logger) error {
+	a, err := open(path, log)
+	if err != nil {
+		return err
+	}
+	for _, note := range a.config.Notes() {
+		log.Warn("configuration", "note", note)
+	}
+	for _, l := range a.gateway.Listeners() {
+		log.Info("listening", "listener", l.Name, "address", l.Address)
+	}
+	log.Info("admin", "address", fmt.Sprintf("http://%s/", a.admin.Addr()))
+
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	reload := make(chan struct{})
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				select {
+				case reload <- struct{}{}:
+				case <-done:
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return a.serve(ctx, reload)
+}

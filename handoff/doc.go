@@ -1,0 +1,44 @@
+// Package handoff tells a backend who the caller is, in a way that the caller
+// cannot influence.
+//
+// A request goes through it in an order that is the security of it (FWD-03):
+//
+//	handoff.StripRequest(&req.Header, sameDomain)    // hop-by-hop fields, then every reserved name
+//	h.Apply(&req.Header, handoff.Caller{Path: path, Grade: grade})
+//	handoff.SetForwarded(&req.Header, remote, host)
+//	…                                                // the backend answers
+//	handoff.FilterResponse(&resp.Header)
+//
+// Fields named by the caller's Connection field are gone before ours are added,
+// so "Connection: Client-Cert" removes nothing of ours; and reserved names are
+// removed in every spelling that a backend may fold into the one it trusts.
+//
+// # What a backend gets
+//
+// Nothing, unless its [Handoff] says so (FWD-06). The fields are statements of
+// the gateway, not credentials of the caller: a backend may believe them only
+// over a connection on which it has authenticated the gateway, and must not
+// confuse the two identities (FWD-11, FWD-12).
+//
+//	Client-Cert: :MIIC…:                     the leaf's DER (RFC 9440 §2.2)
+//	Client-Cert-Chain: :MIIB…:, :MIIB…:      the issuers on the validated path, without leaf and anchor (§2.3)
+//	X-Forwarded-Client-Cert: By=…;Hash=…;URI=…
+//	X-Workload-Id: spiffe://prod.example/ns/shop/sa/checkout
+//	X-Workload-Trust-Domain: spiffe://prod.example
+//	X-Workload-Assurance: mial=2, maal=(1 2 0 0 0 0 0 3);profile="maal-local/1"
+//	X-Workload-Asserted-By: spiffe://prod.example/ns/edge/sa/gateway
+//
+// X-Workload-Trust-Domain has the scheme, as configuration writes trust domains:
+// a wimse: and a spiffe: domain of one name are two. X-Workload-Assurance is a
+// dictionary of RFC 9651: mial is the level, maal the grades of the eight
+// characteristics in the order of [assurance.Characteristic], under the profile
+// that is named with them. X-Workload-Asserted-By is absent when the gateway has
+// no workload identity of its own.
+//
+// # What passes untouched
+//
+// Workload-Identity-Token, Workload-Proof-Token, Signature, Signature-Input,
+// Content-Digest and Authorization pass octet for octet, even when the Connection
+// field names them (APP-01). Txn-Token does when the caller belongs to the
+// backend's trust domain (APP-10).
+package handoff

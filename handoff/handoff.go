@@ -1,0 +1,196 @@
+package handoff
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"verigate/assurance"
+	"verigate/certpath"
+	"verigate/workloadid"
+)
+
+// Form is a set of ways to convey the caller.
+type Form uint8
+
+// The ways to convey the caller; see the package comment for the fields.
+const (
+	ClientCert      Form = 1 << iota // Client-Cert of RFC 9440
+	ClientCertChain                  // Client-Cert-Chain of RFC 9440, and with it Client-Cert
+	XFCC                             // X-Forwarded-Client-Cert as Envoy's SANITIZE_SET does it
+	Workload                         // X-Workload-Id, -Trust-Domain, -Assurance and -Asserted-By
+)
+
+// ParseForm returns the one form that configuration calls client_cert,
+// client_cert_chain, xfcc or workload.
+func ParseForm(s string) (Form, bool) {
+	switch s {
+	case "client_cert":
+		return ClientCert, true
+	case "client_cert_chain":
+		return ClientCertChain, true
+	case "xfcc":
+		return XFCC, true
+	case "workload":
+		return Workload, true
+	}
+	return 0, false
+}
+
+// Caller is who made a request, as far as it was proven.
+type Caller struct {
+	Path  *certpath.Path
+	Grade assurance.Grade
+}
+
+// Handoff conveys callers to one upstream. It may be used concurrently. A nil
+// *Handoff conveys nothing.
+type Handoff struct {
+	forms      Form
+	assertedBy string
+	memo       memo
+}
+
+// New returns a Handoff of the given forms. assertedBy is the gateway's own
+// identity; a gateway without one leaves out what would name it.
+func New(forms Form, assertedBy workloadid.ID) *Handoff {
+	if forms&ClientCertChain != 0 {
+		forms |= ClientCert // the chain is never sent alone (RFC 9440 §2.3)
+	}
+	return &Handoff{forms: forms, assertedBy: assertedBy.String()}
+}
+
+var (
+	clientCertName      = []byte("Client-Cert")
+	clientCertChainName = []byte("Client-Cert-Chain")
+	xfccName            = []byte("X-Forwarded-Client-Cert")
+	workloadIDName      = []byte("X-Workload-Id")
+	trustDomainName     = []byte("X-Workload-Trust-Domain")
+	assuranceName       = []byte("X-Workload-Assurance")
+	assertedByName      = []byte("X-Workload-Asserted-By")
+)
+
+// Apply sets the fields that convey c on a request to which [StripRequest] was
+// applied. A caller without a path, or a path without an identifier, is conveyed
+// as far as there is something to say; a field that is not set is absent.
+//
+// What is sent depends on the path and the grade only, and is remembered for a
+// bounded number of paths; then Apply allocates nothing of its own.
+func (h *Handoff) Apply(dst *fasthttp.RequestHeader, c Caller) {
+	if h == nil || c.Path.IsZero() {
+		return
+	}
+	v := h.memo.get(c.Path)
+	if v == nil || v.grade != c.Grade {
+		v = h.valuesOf(c)
+		h.memo.put(c.Path, v)
+	}
+	set(dst, clientCertName, v.clientCert)
+	set(dst, clientCertChainName, v.clientCertChain)
+	set(dst, xfccName, v.xfcc)
+	set(dst, workloadIDName, v.id)
+	set(dst, trustDomainName, v.trustDomain)
+	set(dst, assuranceName, v.assurance)
+	set(dst, assertedByName, v.assertedBy)
+}
+
+func set(dst *fasthttp.RequestHeader, name, value []byte) {
+	if len(value) > 0 {
+		dst.SetCanonical(name, value)
+	}
+}
+
+// values has what is sent for one path; empty fields are not sent.
+type values struct {
+	grade           assurance.Grade
+	clientCert      []byte
+	clientCertChain []byte
+	xfcc            []byte
+	id              []byte
+	trustDomain     []byte
+	assurance       []byte
+	assertedBy      []byte
+}
+
+func (h *Handoff) valuesOf(c Caller) *values {
+	v := &values{grade: c.Grade}
+	path := c.Path.Certificates()
+	if h.forms&ClientCert != 0 {
+		v.clientCert = appendByteSequence(nil, path[0].Raw)
+	}
+	if h.forms&ClientCertChain != 0 {
+		// The path that was validated, not the chain that was sent: what else the
+		// caller put into its chain has been vouched for by nobody (FWD-05).
+		for _, issuer := range path[1 : len(path)-1] {
+			if len(v.clientCertChain) > 0 {
+				v.clientCertChain = append(v.clientCertChain, ", "...)
+			}
+			v.clientCertChain = appendByteSequence(v.clientCertChain, issuer.Raw)
+		}
+	}
+	id := c.Path.ID()
+	if h.forms&XFCC != 0 {
+		hash := c.Path.LeafSHA256()
+		v.xfcc = appendPair(v.xfcc, "By", h.assertedBy)
+		v.xfcc = appendPair(v.xfcc, "Hash", hex.EncodeToString(hash[:]))
+		v.xfcc = appendPair(v.xfcc, "URI", id.String())
+	}
+	if h.forms&Workload != 0 && !id.IsZero() {
+		v.id = []byte(id.String())
+		v.trustDomain = []byte(id.Origin().String())
+		v.assurance = appendAssurance(nil, c.Grade)
+		v.assertedBy = []byte(h.assertedBy)
+	}
+	return v
+}
+
+// appendByteSequence appends b as RFC 9651 writes a Byte Sequence.
+func appendByteSequence(dst, b []byte) []byte {
+	dst = append(dst, ':')
+	dst = base64.StdEncoding.AppendEncode(dst, b)
+	return append(dst, ':')
+}
+
+// appendPair appends a pair to an element of X-Forwarded-Client-Cert; an empty
+// value is left out.
+//
+// Certificate-controlled text must not be able to end its value. Values are
+// therefore quoted whenever they have a character that means something, and the
+// backslash is escaped too: a value that ends in one would otherwise escape the
+// closing quote, and one with a backslash before a quote would open it (FWD-10).
+func appendPair(dst []byte, key, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	if len(dst) > 0 {
+		dst = append(dst, ';')
+	}
+	dst = append(append(dst, key...), '=')
+	if key != "Subject" && !strings.ContainsAny(value, `,;="\`) {
+		return append(dst, value...)
+	}
+	dst = append(dst, '"')
+	for i := range len(value) {
+		if c := value[i]; c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, value[i])
+	}
+	return append(dst, '"')
+}
+
+// appendAssurance appends g as the dictionary of the package comment.
+func appendAssurance(dst []byte, g assurance.Grade) []byte {
+	dst = strconv.AppendUint(append(dst, "mial="...), uint64(g.MIAL), 10)
+	dst = append(dst, ", maal=("...)
+	for i, grade := range g.MAAL {
+		if i > 0 {
+			dst = append(dst, ' ')
+		}
+		dst = strconv.AppendUint(dst, uint64(grade), 10)
+	}
+	return append(dst, `);profile="`+assurance.MAALProfile+`"`...)
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package http1gate_test
+
+const raceEnabled = true

@@ -1,0 +1,83 @@
+package routing
+
+import (
+	"math"
+	"strings"
+)
+
+// names holds one value for each of many host patterns. It serves hosts, server
+// names and scopes alike, so that the three never disagree about what a name
+// matches.
+type names[V any] struct {
+	exact    map[string]*V
+	suffix   map[string]*V // of "*.suffix", with the leading dot
+	longest  int           // octets of the longest suffix
+	fallback *V            // any name
+}
+
+// at returns the place of the value under pattern, made when it is missing.
+func (n *names[V]) at(pattern string) *V {
+	if pattern == "" {
+		return place(&n.fallback)
+	}
+	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
+		n.longest = max(n.longest, len(suffix))
+		return entry(&n.suffix, suffix)
+	}
+	return entry(&n.exact, pattern)
+}
+
+// next returns the values under the patterns that match name, the most specific
+// first, one a call: from is 0 at first and then what the call before returned.
+// It returns nil when there are no more.
+//
+// An iterator with a callback would be prettier; it would also make the key of
+// every look-up escape to the heap.
+func (n *names[V]) next(name string, from int) (v *V, resume int) {
+	const done = math.MaxInt
+	if from == 0 {
+		// A suffix that is longer than every configured one is not worth hashing:
+		// a host of 127 labels costs no more than an honest one. There is at
+		// least one octet before the dot.
+		from = max(1, len(name)-n.longest)
+		if v = n.exact[name]; v != nil {
+			return v, from
+		}
+	}
+	for from < len(name) {
+		dot := strings.IndexByte(name[from:], '.')
+		if dot < 0 {
+			break
+		}
+		suffix := name[from+dot:]
+		from += dot + 1
+		if v = n.suffix[suffix]; v != nil {
+			return v, from
+		}
+	}
+	if from == done {
+		return nil, done
+	}
+	return n.fallback, done
+}
+
+// entry returns the value under key, made when it is missing.
+func entry[V any](m *map[string]*V, key string) *V {
+	v := (*m)[key]
+	if v == nil {
+		if *m == nil {
+			*m = make(map[string]*V)
+		}
+		v = new(V)
+		(*m)[key] = v
+	}
+	return v
+}
+
+// place returns what *p points to, made when it is missing.
+func place[V any](p **V) *V {
+	if *p == nil {
+		*p = new(V)
+	}
+	return *p
+}

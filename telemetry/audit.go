@@ -1,0 +1,590 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// AuditOptions says where audit records go. At most one of Writer and File is
+// set; with neither, no records are written.
+type AuditOptions struct {
+	// Writer receives whole lines, many at a time, from one goroutine.
+	Writer io.Writer
+	// File is appended to. It is created with mode 0600, and opened again by
+	// [Telemetry.Reopen] after something renamed it.
+	File string
+	// QueueRecords bounds what waits to be written: 65 536 records or as many KiB,
+	// whichever is reached first.
+	QueueRecords int
+	// OnFull is what happens to a record when the queue is full: "drop" (the
+	// default) counts it as lost, says so in the log as soon as there is room, and
+	// never delays anyone. "block" delays the caller until there is room and
+	// repeats failed writes: no request without a record, at the price that a dead
+	// disk stops the gateway.
+	OnFull string
+	// FlushInterval is how long a record may wait for company; 200 ms.
+	FlushInterval time.Duration
+	// FailuresPerSecond bounds the records of handshakes that failed, which cost an
+	// attacker nothing; 100, with ten times that in a burst. The rest is counted,
+	// and the log says how many there were (OQ-30). Requests are never sampled.
+	FailuresPerSecond int
+	// Seal adds a record after each write that chains everything so far by SHA-256,
+	// see [VerifySeals] (AUD-04). It costs about half a nanosecond of CPU per octet.
+	Seal bool
+}
+
+// OnFull values.
+const (
+	OnFullDrop  = "drop"
+	OnFullBlock = "block"
+)
+
+// AuditStatus is what an operator should know about the audit log.
+type AuditStatus struct {
+	Enabled     bool
+	Queued      int       // records waiting
+	Written     uint64    // records handed to the operating system
+	Dropped     uint64    // records lost
+	Suppressed  uint64    // failed handshakes beyond the rate limit
+	Errors      uint64    // failed writes and reopenings
+	LastError   string    // of the last failure, also when it is over
+	LastErrorAt time.Time // zero: never
+	Healthy     bool      // the last write succeeded
+}
+
+const (
+	chunkBytes    = 64 << 10
+	retryInterval = 100 * time.Millisecond
+)
+
+// chunk is a block of whole lines.
+type chunk struct {
+	b       []byte
+	records int
+}
+
+// auditLog is the queue and its writer. Records are copied into chunks under a
+// lock held for tens of nanoseconds; the writer takes all chunks at once. A channel
+// of records would wake the writer for each of them, which costs more than the rest
+// of recording together.
+type auditLog struct {
+	block     bool
+	maxQueued int
+	maxChunks int
+	interval  time.Duration
+	now       func() time.Time
+
+	mu      sync.Mutex
+	room    sync.Cond
+	current *chunk
+	full    []*chunk
+	free    []*chunk
+	chunks  int // in current, full and with the writer
+	queued  int // records in them
+	closed  bool
+
+	arrived  chan struct{} // something waits
+	pressing chan struct{} // do not wait for company
+	quit     chan struct{}
+	done     chan struct{}
+
+	output   output
+	failures limiter
+
+	written, dropped, suppressed, errors atomic.Uint64
+	// What the log itself says about losses; the writer's own.
+	saidDropped, saidSuppressed uint64
+}
+
+func newAuditLog(o AuditOptions, header func(event string) []byte, now func() time.Time) (*auditLog, error) {
+	if o.Writer != nil && o.File != "" {
+		return nil, errors.New("telemetry: audit: both a writer and a file are set")
+	}
+	switch o.OnFull {
+	case "", OnFullDrop, OnFullBlock:
+	default:
+		return nil, fmt.Errorf("telemetry: audit: on_full is %q, want %q or %q", o.OnFull, OnFullDrop, OnFullBlock)
+	}
+	if o.QueueRecords < 0 || o.FlushInterval < 0 || o.FailuresPerSecond < 0 {
+		return nil, errors.New("telemetry: audit: negative option")
+	}
+	queued := orDefault(o.QueueRecords, 65_536)
+	rate := orDefault(o.FailuresPerSecond, 100)
+	a := &auditLog{
+		block:     o.OnFull == OnFullBlock,
+		maxQueued: queued,
+		maxChunks: max(2, queued*1024/chunkBytes),
+		interval:  orDefault(o.FlushInterval, 200*time.Millisecond),
+		now:       now,
+		arrived:   make(chan struct{}, 1),
+		pressing:  make(chan struct{}, 1),
+		quit:      make(chan struct{}),
+		done:      make(chan struct{}),
+		failures:  limiter{perSecond: rate, burst: 10 * rate},
+	}
+	a.room.L = &a.mu
+	if err := a.output.open(o, header); err != nil {
+		return nil, err
+	}
+	go a.run()
+	return a, nil
+}
+
+// put copies one line into the queue. It reports false if the line is lost, which
+// it has then counted.
+func (a *auditLog) put(b []byte) bool {
+	a.mu.Lock()
+	for !a.closed && !a.fits(len(b)) {
+		if !a.block {
+			break
+		}
+		notify(a.pressing)
+		a.room.Wait()
+	}
+	if a.closed || !a.fits(len(b)) {
+		a.mu.Unlock()
+		a.dropped.Add(1)
+		notify(a.arrived)
+		return false
+	}
+	first, filled := a.queued == 0, false
+	if a.current != nil && len(a.current.b)+len(b) > chunkBytes {
+		a.full = append(a.full, a.current)
+		a.current, filled = nil, true
+	}
+	if a.current == nil {
+		a.current = a.chunk()
+	}
+	a.current.b = append(a.current.b, b...)
+	a.current.records++
+	a.queued++
+	a.mu.Unlock()
+	if first {
+		notify(a.arrived)
+	}
+	if filled {
+		notify(a.pressing)
+	}
+	return true
+}
+
+// fits reports whether the queue has room for a line of n octets.
+func (a *auditLog) fits(n int) bool {
+	if a.queued >= a.maxQueued {
+		return false
+	}
+	return a.chunks < a.maxChunks || a.current != nil && len(a.current.b)+n <= chunkBytes
+}
+
+// chunk returns an empty chunk, preferably a used one.
+func (a *auditLog) chunk() *chunk {
+	a.chunks++
+	if n := len(a.free); n > 0 {
+		c := a.free[n-1]
+		a.free = a.free[:n-1]
+		return c
+	}
+	return &chunk{b: make([]byte, 0, chunkBytes)}
+}
+
+// notify leaves a token in a channel of capacity one.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// admitFailure reports whether a failed handshake gets a record of its own at the
+// given time; if not, it has counted it.
+func (a *auditLog) admitFailure(at time.Time) bool {
+	if a.failures.allow(at) {
+		return true
+	}
+	a.suppressed.Add(1)
+	notify(a.arrived)
+	return false
+}
+
+// run is the writer.
+func (a *auditLog) run() {
+	defer close(a.done)
+	timer := time.NewTimer(a.interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-a.arrived:
+		case <-a.quit:
+			a.flush()
+			a.output.close(a.now())
+			return
+		}
+		timer.Reset(a.interval)
+		select {
+		case <-timer.C:
+		case <-a.pressing:
+		case <-a.quit:
+		}
+		for a.flush() {
+		}
+	}
+}
+
+// flush writes what waits, and what the log has to say about itself. It reports
+// whether another chunk filled up meanwhile.
+func (a *auditLog) flush() (more bool) {
+	a.mu.Lock()
+	batch := a.full
+	if a.current != nil {
+		batch = append(batch, a.current)
+	}
+	a.current, a.full = nil, nil
+	a.mu.Unlock()
+
+	for _, c := range batch {
+		a.write(c.b, c.records)
+		a.release(c)
+	}
+	a.notices()
+	a.output.seal(a.now())
+
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current != nil || len(a.full) > 0 {
+		notify(a.arrived)
+	}
+	return len(a.full) > 0
+}
+
+// write hands lines to the output and reports whether all were written. Under
+// "block" it repeats until that succeeds or the gateway stops.
+func (a *auditLog) write(b []byte, records int) bool {
+	for {
+		n, err := a.output.write(b)
+		whole := bytes.Count(b[:n], []byte{'\n'})
+		a.written.Add(uint64(whole))
+		records -= whole
+		if err == nil {
+			return true
+		}
+		a.errors.Add(1)
+		a.output.failed(err, a.now())
+		if !a.block {
+			break
+		}
+		// A line that was begun is written again, whole.
+		b = b[bytes.LastIndexByte(b[:n], '\n')+1:]
+		select {
+		case <-time.After(retryInterval):
+			continue
+		case <-a.quit:
+		}
+		break
+	}
+	a.dropped.Add(uint64(records))
+	return false
+}
+
+// release returns a chunk and lets waiting callers in. A few chunks are kept; the
+// memory of a burst is not.
+func (a *auditLog) release(c *chunk) {
+	const kept = 16
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queued -= c.records
+	a.chunks--
+	if len(a.free) < kept {
+		c.b, c.records = c.b[:0], 0
+		a.free = append(a.free, c)
+	}
+	a.room.Broadcast()
+}
+
+// notices writes how many records are missing since it last said so.
+func (a *auditLog) notices() {
+	say := func(event string, n uint64, said *uint64) {
+		if n == *said || !a.output.healthy() {
+			return
+		}
+		var l line
+		l.open(a.now(), event)
+		l.unsigned("count", n-*said)
+		l.close()
+		if a.write(l.b, 1) {
+			*said = n
+		}
+	}
+	say(eventSuppressed, a.suppressed.Load(), &a.saidSuppressed)
+	say(eventLost, a.dropped.Load(), &a.saidDropped)
+}
+
+// close stops taking records, writes what waits and closes the file.
+func (a *auditLog) close(ctx context.Context) error {
+	a.mu.Lock()
+	first := !a.closed
+	a.closed = true
+	a.room.Broadcast()
+	a.mu.Unlock()
+	if first {
+		close(a.quit)
+	}
+	select {
+	case <-a.done:
+		return a.output.lastError()
+	case <-ctx.Done():
+		return fmt.Errorf("telemetry: audit: %d records not written: %w", a.status().Queued, ctx.Err())
+	}
+}
+
+func (a *auditLog) status() AuditStatus {
+	a.mu.Lock()
+	queued := a.queued
+	a.mu.Unlock()
+	s := AuditStatus{
+		Enabled: true, Queued: queued, Written: a.written.Load(),
+		Dropped: a.dropped.Load(), Suppressed: a.suppressed.Load(), Errors: a.errors.Load(),
+	}
+	a.output.report(&s)
+	return s
+}
+
+// output is the file or writer, and the chain of seals over what was written to it.
+type output struct {
+	path   string
+	header func(event string) []byte // the record that a log or a file begins with
+
+	mu     sync.Mutex
+	w      io.Writer
+	file   *os.File // w, if we opened it
+	broken bool     // the last write stopped inside a line
+	sealer *sealer  // nil: no seals
+
+	failure   error // nil after a write that succeeded
+	lastErr   error
+	lastErrAt time.Time
+}
+
+func (o *output) open(options AuditOptions, header func(event string) []byte) error {
+	o.path, o.header, o.w = options.File, header, options.Writer
+	if options.Seal {
+		o.sealer = newSealer()
+	}
+	if o.path != "" {
+		file, err := openAudit(o.path)
+		if err != nil {
+			return err
+		}
+		o.w, o.file = file, file
+	}
+	if _, err := o.write(header(eventStart)); err != nil {
+		return fmt.Errorf("telemetry: audit: %w", err)
+	}
+	return nil
+}
+
+// openAudit opens a file to append to. If the file ends inside a line, as it does
+// when a machine lost power while we were writing, that line is ended first.
+func openAudit(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: audit: %w", err)
+	}
+	if err := endLine(file); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("telemetry: audit: %w", err)
+	}
+	return file, nil
+}
+
+func endLine(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return err
+	}
+	var last [1]byte
+	if _, err := file.ReadAt(last[:], info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = file.Write([]byte{'\n'})
+	return err
+}
+
+// reopen makes the file that now has the path the one that is written to. On an
+// error the old file stays in use.
+func (o *output) reopen(now time.Time) error {
+	if o.path == "" {
+		return nil
+	}
+	file, err := openAudit(o.path)
+	if err != nil {
+		o.failed(err, now)
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sealLocked(now)
+	old := o.file
+	o.w, o.file, o.broken = file, file, false
+	o.sealer.restart()
+	_, err = o.writeLocked(o.header(eventReopen))
+	if err := errors.Join(err, closeFile(old)); err != nil {
+		o.failedLocked(err, now)
+		return fmt.Errorf("telemetry: audit: reopening: %w", err)
+	}
+	return nil
+}
+
+// write writes whole lines and returns how many octets of b were written. After a
+// write that stopped inside a line, the next one ends that line first.
+func (o *output) write(b []byte) (n int, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.writeLocked(b)
+}
+
+func (o *output) writeLocked(b []byte) (n int, err error) {
+	if o.broken {
+		if n, err := o.w.Write([]byte{'\n'}); err != nil || n == 0 {
+			return 0, errors.Join(err, io.ErrShortWrite)
+		}
+		o.sealer.write([]byte{'\n'})
+		o.broken = false
+	}
+	n, err = o.w.Write(b)
+	n = min(max(n, 0), len(b))
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	o.sealer.write(b[:n])
+	if err != nil {
+		o.broken = n > 0 && b[n-1] != '\n'
+		return n, err
+	}
+	o.failure = nil
+	return n, nil
+}
+
+// seal adds a link to the chain if anything was written since the last one.
+func (o *output) seal(at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sealLocked(at)
+}
+
+func (o *output) sealLocked(at time.Time) {
+	if o.sealer == nil || !o.sealer.due || o.broken {
+		return
+	}
+	b, value := o.sealer.record(at)
+	n, err := o.w.Write(b)
+	if err == nil && n == len(b) {
+		o.sealer.commit(b, value)
+		return
+	}
+	// What was written of the seal is data like any other now; the next seal covers it.
+	n = min(max(n, 0), len(b))
+	o.sealer.write(b[:n])
+	o.broken = n > 0
+	o.failedLocked(errors.Join(err, io.ErrShortWrite), at)
+}
+
+func (o *output) failed(err error, at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failedLocked(err, at)
+}
+
+func (o *output) failedLocked(err error, at time.Time) {
+	o.failure, o.lastErr, o.lastErrAt = err, err, at
+}
+
+func (o *output) healthy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failure == nil
+}
+
+// lastError returns the failure that is not over yet.
+func (o *output) lastError() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failure != nil {
+		return fmt.Errorf("telemetry: audit: %w", o.failure)
+	}
+	return nil
+}
+
+func (o *output) report(s *AuditStatus) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.Healthy = o.failure == nil
+	s.LastErrorAt = o.lastErrAt
+	if o.lastErr != nil {
+		s.LastError = o.lastErr.Error()
+	}
+}
+
+func (o *output) close(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file == nil {
+		return
+	}
+	if err := closeFile(o.file); err != nil {
+		o.failedLocked(err, now)
+	}
+}
+
+// closeFile brings what was written to the disk first. A device or a pipe cannot
+// do that, which is no failure.
+func closeFile(f *os.File) error {
+	err := f.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// limiter is a token bucket. Its clock is what callers say, so that it needs none;
+// a caller that is late does not turn it back.
+type limiter struct {
+	perSecond, burst int
+
+	mu     sync.Mutex
+	tokens float64
+	last   time.Time
+}
+
+func (l *limiter) allow(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last.IsZero() {
+		l.tokens, l.last = float64(l.burst), now
+	}
+	if elapsed := now.Sub(l.last); elapsed > 0 {
+		l.tokens = min(float64(l.burst), l.tokens+elapsed.Seconds()*float64(l.perSecond))
+		l.last = now
+	}
+	if l.tokens < 1 {
+		return false
+	}
+	l.tokens--
+	return true
+}
+
+// orDefault returns v, or the default when v is its zero value.
+func orDefault[T comparable](v, standard T) T {
+	var zero T
+	if v == zero {
+		return standard
+	}
+	return v
+}

@@ -1,0 +1,257 @@
+package telemetry
+
+import (
+	"encoding/hex"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"verigate/assurance"
+)
+
+// Bounds on one field of a record, in octets as escaped. A record of the longest
+// fields with the longest chain stays below [maxLine].
+const (
+	maxField      = 2048     // identity and path: what the identifier's grammar allows (ID-11)
+	maxShortField = 512      // everything else
+	maxChainField = 256      // a name in the summary of a chain
+	maxChain      = 10       // certificates in that summary
+	maxLine       = 32 << 10 // tested, not enforced
+)
+
+// line builds one audit record: a JSON object of printable ASCII on one line.
+// Members come in the order of the calls. An empty string, a zero number, a zero
+// hash and a zero time are left out; readers treat absent and empty alike.
+type line struct {
+	b   []byte
+	cut bool // a field was longer than its bound
+}
+
+// open starts a record. format 1 is described in docs/audit-record.md.
+func (l *line) open(at time.Time, event string) {
+	l.b = append(l.b, `{"v":1,"time":"`...)
+	l.b = appendTime(l.b, at)
+	l.b = append(l.b, `","event":"`...)
+	l.b = append(l.b, event...)
+	l.b = append(l.b, '"')
+}
+
+func (l *line) close() {
+	if l.cut {
+		l.b = append(l.b, `,"truncated":true`...)
+	}
+	l.b = append(l.b, '}', '\n')
+}
+
+func (l *line) key(name string) {
+	b := append(l.b, ',', '"')
+	b = append(b, name...)
+	l.b = append(b, '"', ':')
+}
+
+// text writes a string of at most bound octets, as escaped.
+func (l *line) text(name, value string, bound int) {
+	if value == "" {
+		return
+	}
+	l.key(name)
+	l.quote(value, bound)
+}
+
+func (l *line) quote(value string, bound int) {
+	b := append(l.b, '"')
+	if len(value) <= bound && plainText(value) {
+		b = append(b, value...)
+	} else {
+		var whole bool
+		b, whole = appendEscaped(b, value, bound)
+		l.cut = l.cut || !whole
+	}
+	l.b = append(b, '"')
+}
+
+func (l *line) number(name string, value int64) {
+	if value == 0 {
+		return
+	}
+	l.key(name)
+	l.b = strconv.AppendInt(l.b, value, 10)
+}
+
+func (l *line) unsigned(name string, value uint64) {
+	if value == 0 {
+		return
+	}
+	l.key(name)
+	l.b = strconv.AppendUint(l.b, value, 10)
+}
+
+func (l *line) boolean(name string, value bool) {
+	l.key(name)
+	l.b = strconv.AppendBool(l.b, value)
+}
+
+func (l *line) hash(name string, value [32]byte) {
+	if value == [32]byte{} {
+		return
+	}
+	l.key(name)
+	l.b = append(l.b, '"')
+	l.b = hex.AppendEncode(l.b, value[:])
+	l.b = append(l.b, '"')
+}
+
+func (l *line) moment(name string, value time.Time) {
+	if value.IsZero() {
+		return
+	}
+	l.key(name)
+	l.b = append(l.b, '"')
+	l.b = appendTime(l.b, value)
+	l.b = append(l.b, '"')
+}
+
+// grade writes the identity assurance level, and the vector of authenticator
+// characteristics as one digit each in the profile's order.
+func (l *line) grade(g assurance.Grade) {
+	l.key("mial")
+	l.b = append(l.b, '0'+byte(g.MIAL))
+	if g.MAAL == (assurance.MAAL{}) {
+		return
+	}
+	l.key("maal")
+	l.b = append(l.b, '"')
+	for _, level := range g.MAAL {
+		l.b = append(l.b, '0'+level)
+	}
+	l.b = append(l.b, '"')
+}
+
+// trace writes the trace's identifier, if there is one.
+func (l *line) trace(t Trace) {
+	if t.IsZero() {
+		return
+	}
+	l.key("trace_id")
+	l.b = append(l.b, '"')
+	l.b = t.AppendID(l.b)
+	l.b = append(l.b, '"')
+}
+
+// appendTime appends t in UTC as RFC 3339 with nine digits after the point, so
+// that records sort as text. Years outside 0001 to 9999 have no such form.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	b = appendDigits(b, min(max(year, 1), 9999), 4)
+	b = append(b, '-')
+	b = appendDigits(b, int(month), 2)
+	b = append(b, '-')
+	b = appendDigits(b, day, 2)
+	b = append(b, 'T')
+	b = appendDigits(b, hour, 2)
+	b = append(b, ':')
+	b = appendDigits(b, minute, 2)
+	b = append(b, ':')
+	b = appendDigits(b, second, 2)
+	b = append(b, '.')
+	b = appendDigits(b, t.Nanosecond(), 9)
+	return append(b, 'Z')
+}
+
+func appendDigits(b []byte, n, width int) []byte {
+	var digits [9]byte
+	for i := width - 1; i >= 0; i-- {
+		digits[i] = '0' + byte(n%10)
+		n /= 10
+	}
+	return append(b, digits[:width]...)
+}
+
+// appendEscaped appends s as the inside of a JSON string, in printable ASCII:
+// quotes, backslashes, controls and everything beyond ASCII are escaped, so that
+// no peer can break a line, colour a terminal or reverse the direction of text.
+// Octets that are not UTF-8 become U+FFFD. It stops before bound octets of output
+// are exceeded and then reports false.
+func appendEscaped(b []byte, s string, bound int) ([]byte, bool) {
+	limit := len(b) + bound
+	for i := 0; i < len(s); {
+		plain := i
+		for i < len(s) && plainASCII[s[i]] {
+			i++
+		}
+		if len(b)+i-plain > limit {
+			return append(b, s[plain:plain+limit-len(b)]...), false
+		}
+		b = append(b, s[plain:i]...)
+		if i == len(s) {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		i += size
+		escaped := len(b)
+		b = appendRune(b, r)
+		if len(b) > limit {
+			return b[:escaped], false
+		}
+	}
+	return b, true
+}
+
+func appendRune(b []byte, r rune) []byte {
+	switch {
+	case r == '"' || r == '\\':
+		return append(b, '\\', byte(r))
+	case r == '\n':
+		return append(b, '\\', 'n')
+	case r == '\r':
+		return append(b, '\\', 'r')
+	case r == '\t':
+		return append(b, '\\', 't')
+	case r >= 0x10000:
+		r -= 0x10000
+		return appendUnit(appendUnit(b, 0xd800+r>>10), 0xdc00+r&0x3ff)
+	}
+	return appendUnit(b, r)
+}
+
+func appendUnit(b []byte, r rune) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, '\\', 'u', digits[r>>12&0xf], digits[r>>8&0xf], digits[r>>4&0xf], digits[r&0xf])
+}
+
+// plainText reports whether all octets of s stand for themselves inside a JSON
+// string. It looks at eight at a time: nearly all fields are like that, and looking
+// at each octet is half the cost of a record.
+func plainText(s string) bool {
+	const (
+		each = 0x0101010101010101
+		top  = 0x8080808080808080
+	)
+	for len(s) >= 8 {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// The top bit of an octet ends up set if it is below the space, a quote, a
+		// backslash, DEL or beyond ASCII. A carry can only come out of such an octet.
+		special := x | (x - ' '*each) | ((x ^ '"'*each) - each) | ((x ^ '\\'*each) - each) | (x + each)
+		if special&top != 0 {
+			return false
+		}
+		s = s[8:]
+	}
+	for i := 0; i < len(s); i++ {
+		if !plainASCII[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// plainASCII marks the octets that stand for themselves inside a JSON string.
+var plainASCII = func() (plain [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()

@@ -1,0 +1,307 @@
+package tlsterm
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"verigate/certpath"
+	"verigate/trust"
+	"verigate/verifycache"
+)
+
+const (
+	// admittedAge is how long a connection lives whose peer was not accepted: long
+	// enough for an answer that says why.
+	admittedAge = 30 * time.Second
+	// linger is how long a refused client has to collect the alert, and
+	// lingerBytes what it may still send meanwhile.
+	linger      = 250 * time.Millisecond
+	lingerBytes = 16 << 10
+)
+
+// attempt is one handshake, from accept to its end.
+type attempt struct {
+	l       *Listener
+	id      uint64
+	began   time.Time // at accept, monotonic
+	start   time.Time // the same moment by Options.Now
+	proxied bool      // a PROXY header comes first
+	socket  *socket
+	client  netip.Addr // network whose places were taken; zero if none were
+	local   netip.AddrPort
+
+	// Of the callbacks of crypto/tls:
+	sni      string
+	chain    []*x509.Certificate // as presented; the array that crypto/tls retains
+	verdict  verifycache.Verdict
+	snapshot trust.Digest
+}
+
+// run does the handshake and hands the connection on, or ends it.
+func (a *attempt) run() {
+	reason, ok := a.arrive()
+	if !ok {
+		a.l.shaken(a)
+		a.l.shed(a.socket, reason)
+		a.socket.dropBuffer()
+		a.l.left(a.client)
+		return
+	}
+	tlsConn, err := a.shake()
+	var conn *Conn
+	if err == nil {
+		conn, err = a.admit(tlsConn)
+	}
+	if err != nil {
+		a.l.observeHandshake(a.record(nil, a.cause(err)))
+		hangUp(a.socket, err)
+		a.socket.dropBuffer()
+		a.l.shaken(a)
+		a.l.left(a.client)
+		return
+	}
+	a.l.observeHandshake(a.record(conn, nil))
+	a.l.establish(a, conn)
+}
+
+// arrive learns who the client is and waits for its first octet. A connection
+// that does not get as far was no handshake: it returns false and why it is
+// closed.
+func (a *attempt) arrive() (ShedReason, bool) {
+	deadline := a.began.Add(min(a.l.o.FirstByteTimeout, a.l.o.HandshakeTimeout))
+	// Setting deadlines fails only on a connection that is closed, and then the
+	// next read says so.
+	_ = a.socket.SetDeadline(deadline)
+	if a.proxied {
+		if reason, ok := a.arriveProxied(); !ok {
+			return reason, false
+		}
+	}
+	// Whoever says nothing until the deadline is left for shake to report: not a
+	// probe, but somebody who takes up room.
+	if err := a.socket.await(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return a.closedSilently(), false
+	}
+	return 0, true
+}
+
+// closedSilently returns the reason for a connection that ended without a word.
+func (a *attempt) closedSilently() ShedReason {
+	if a.l.isClosed() {
+		return ShedShuttingDown
+	}
+	return ShedClosedBeforeHello
+}
+
+// arriveProxied reads the load balancer's header. A connection that closes
+// before it is a health probe of the load balancer itself.
+func (a *attempt) arriveProxied() (ShedReason, bool) {
+	if err := a.socket.await(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return a.closedSilently(), false
+	}
+	client, err := readProxyHeader(a.socket.in)
+	if err != nil {
+		return ShedProxyHeader, false
+	}
+	if client != nil {
+		a.socket.remote = client
+	}
+	network := clientNetwork(addrPort(a.socket.remote).Addr())
+	if reason, ok := a.l.places.enterClient(network); !ok {
+		return reason, false
+	}
+	a.client = network
+	return 0, true
+}
+
+// shake does the TLS handshake, computing only while it holds a CPU token.
+func (a *attempt) shake() (*tls.Conn, error) {
+	if a.socket.in.Buffered() == 0 {
+		return nil, errFirstByteTimeout
+	}
+	_ = a.socket.SetDeadline(a.began.Add(a.l.o.HandshakeTimeout))
+	gate := a.socket.gate
+	defer gate.leave()
+	if err := gate.enter(0); err != nil {
+		return nil, err
+	}
+	config := a.config()
+	conn := tls.Server(a.socket, config)
+	// Without a context: it would cost a goroutine per handshake, and the deadline
+	// is on the socket, which closing the listener closes.
+	if err := conn.Handshake(); err != nil {
+		return nil, err
+	}
+	// The connection keeps its configuration, which need not keep the attempt.
+	config.GetConfigForClient, config.GetCertificate, config.VerifyConnection = nil, nil, nil
+	return conn, nil
+}
+
+// config returns the configuration of this one connection. A closure is the only
+// way for what crypto/tls finds out to get back here, because its callbacks are
+// not told which connection they are called for.
+func (a *attempt) config() *tls.Config {
+	c := a.l.base.Clone()
+	// It runs before anything is negotiated, so that the record of a client that
+	// has nothing in common with us still says what it asked for.
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		a.sni = serverName(hello.ServerName)
+		return nil, nil
+	}
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return a.l.credentials.pick(hello.ServerName, a.l.o.Now())
+	}
+	// Not VerifyPeerCertificate, which is skipped when a session is resumed.
+	c.VerifyConnection = a.verify
+	if a.l.o.SendCANames {
+		c.ClientCAs = a.l.names.pool(a.l.o.Trust.Load(), a.l.o.Scope)
+	}
+	return c
+}
+
+// verify judges the chain. It is a gate only: the client has not proven to hold
+// the leaf's key yet, so nothing is remembered and nobody is told (TLS-13).
+func (a *attempt) verify(state tls.ConnectionState) error {
+	chain := state.PeerCertificates
+	if len(chain) == 0 {
+		return errNoVerdict
+	}
+	snapshot := a.l.o.Trust.Load()
+	a.chain = chain
+	a.snapshot = snapshot.Digest()
+	a.verdict = a.l.o.Cache.Verify(chain, certpath.RoleClient, a.l.o.Scope, snapshot)
+	switch {
+	case a.verdict.Accepted():
+		adopt(chain, a.verdict.Path.Certificates())
+		return nil
+	case a.verdict.Err == nil:
+		return errNoVerdict
+	case a.l.o.AdmitRejected:
+		return nil
+	}
+	return a.verdict.Err
+}
+
+// adopt replaces every certificate of chain that path has too with path's own.
+//
+// chain is the array that the connection keeps, parsed by crypto/tls for this
+// handshake alone, whereas the cache gives the same path to every connection of a
+// workload, and paths of one issuer share the certificates of its CAs. Putting
+// these in changes nothing, octet for octet, but the memory that an idle
+// connection takes: 3 KiB less for a workload's first, 7 KiB for the others.
+func adopt(chain, path []*x509.Certificate) {
+	for i, c := range chain {
+		for _, known := range path {
+			if known == c || bytes.Equal(known.Raw, c.Raw) {
+				chain[i] = known
+				break
+			}
+		}
+	}
+}
+
+// admit makes the connection of a finished handshake, with the peer if its chain
+// was accepted. Only now is it proven that the client holds the key (RFC 8446
+// §4.4.3), so only now does anybody exist and is anything remembered.
+func (a *attempt) admit(tlsConn *tls.Conn) (*Conn, error) {
+	now := a.l.o.Now()
+	end := a.start.Add(admittedAge)
+	if a.verdict.Accepted() {
+		end = a.verdict.Path.NotAfter()
+		if !now.Before(end) {
+			return nil, &certpath.Error{
+				Reason: certpath.ReasonExpired,
+				Found:  "a path that ended during the handshake, at " + end.UTC().Format(time.RFC3339),
+			}
+		}
+	}
+	if age := a.l.o.MaxConnAge; age > 0 && a.start.Add(age).Before(end) {
+		end = a.start.Add(age)
+	}
+	end = end.Add(-spread(end.Sub(now), a.id))
+
+	conn := &Conn{
+		tls: tlsConn, socket: a.socket, listener: a.l,
+		id: a.id, client: a.client,
+		remote: addrPort(a.socket.remote), local: a.local,
+		began: a.began, start: a.start,
+		duration: time.Since(a.began), waited: a.socket.gate.waited,
+		sni:     a.sni,
+		claimed: a.verdict.ID, cached: a.verdict.Outcome,
+	}
+	if a.verdict.Accepted() {
+		conn.peer = Peer{path: a.verdict.Path, grade: a.verdict.Grade, snapshot: a.snapshot, expiry: end}
+		a.l.o.Cache.Remember(&a.verdict)
+	} else {
+		conn.rejection = a.verdict.Err
+	}
+	conn.life = end.Sub(now)
+	return conn, nil
+}
+
+// spread returns how much earlier than due connection id is to end: up to a
+// twentieth of span, at most 30 s, evenly over consecutive connections.
+func spread(span time.Duration, id uint64) time.Duration {
+	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴ divided by the golden ratio
+	limit := max(0, min(span/20, 30*time.Second))
+	fraction := float64(id*golden>>11) / (1 << 53)
+	return time.Duration(fraction * float64(limit))
+}
+
+// cause returns err, or that the listener was closed if that is what made the
+// socket fail.
+func (a *attempt) cause(err error) error {
+	if errors.Is(err, net.ErrClosed) && a.l.isClosed() {
+		return fmt.Errorf("%w: %w", errShuttingDown, err)
+	}
+	return err
+}
+
+// record describes the handshake at its end: conn is nil exactly if err is not.
+func (a *attempt) record(conn *Conn, err error) *Handshake {
+	if a.l.o.Observer.Handshake == nil {
+		return nil
+	}
+	if conn != nil {
+		h := conn.Handshake()
+		h.Verdict = a.verdict
+		if h.Outcome != Accepted {
+			h.Chain = summarize(a.chain)
+		}
+		return h
+	}
+	return &Handshake{
+		Listener: a.l.o.Name, ConnID: a.id,
+		Remote: addrPort(a.socket.remote), Local: a.local,
+		Start: a.start, Duration: time.Since(a.began), QueueWait: a.socket.gate.waited,
+		Outcome: Failed, Reason: reasonOf(err), Err: err,
+		SNI:     a.sni,
+		Verdict: a.verdict,
+		Chain:   summarize(a.chain),
+	}
+}
+
+// hangUp ends a connection whose handshake failed with err.
+func hangUp(s *socket, err error) {
+	switch reasonOf(err) {
+	case ReasonOverload, ReasonShuttingDown, ReasonClientGone, ReasonFirstByteTimeout, ReasonHandshakeTimeout:
+		reset(s.Conn)
+		return
+	}
+	// The stack has sent an alert. Closing while octets of the client are unread, or
+	// arrive later, would make the kernel send RST, which overtakes the alert: the
+	// client would see "connection reset" and never learn what was wrong.
+	if tcp, ok := s.Conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
+		_ = tcp.SetReadDeadline(time.Now().Add(linger))
+		_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
+	}
+	s.Conn.Close()
+}

@@ -1,0 +1,164 @@
+package tlsterm
+
+import (
+	"bufio"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// socket is the TCP connection under TLS. During the handshake it buffers what
+// the client sends and holds the CPU token; afterwards it passes everything
+// through.
+type socket struct {
+	net.Conn          // as accepted
+	remote   net.Addr // behind the load balancer, if one said so
+
+	// in buffers the client's first flights; nil once it is drained after the
+	// handshake. crypto/tls reads a record in several small pieces, each of which
+	// would be a system call, and perhaps a wait for a token. Used by the one
+	// goroutine that reads.
+	in *bufio.Reader
+	// gate is non-nil during the handshake, which one goroutine does.
+	gate *gate
+
+	// closeBy, if set, bounds write deadlines: the moment, in Unix nanoseconds, by
+	// which the last words must be said. crypto/tls allows close_notify five
+	// seconds, which is long where many peers are stuck.
+	closeBy atomic.Int64
+}
+
+// gate is a handshake's place in the queue for CPU tokens.
+type gate struct {
+	limiter *Limiter
+	conn    net.Conn
+	held    bool          // a token
+	begun   bool          // had one before
+	waited  time.Duration // for tokens, in total
+}
+
+// helloBytes fits the first flight of every usual client (a ClientHello with
+// X25519MLKEM768 has about 1.7 KiB) and the second with a chain of four.
+const helloBytes = 4096
+
+var helloBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, helloBytes) }}
+
+// newSocket wraps a connection just accepted.
+func newSocket(c net.Conn, l *Limiter) *socket {
+	in := helloBuffers.Get().(*bufio.Reader)
+	in.Reset(c)
+	return &socket{Conn: c, remote: c.RemoteAddr(), in: in, gate: &gate{limiter: l, conn: c}}
+}
+
+// await blocks until an octet of the client is there to be read.
+func (s *socket) await() error {
+	_, err := s.in.Peek(1)
+	return err
+}
+
+func (s *socket) Read(b []byte) (int, error) {
+	if s.in == nil {
+		return s.Conn.Read(b)
+	}
+	if s.in.Buffered() > 0 {
+		return s.in.Read(b)
+	}
+	if s.gate == nil {
+		s.dropBuffer()
+		return s.Conn.Read(b)
+	}
+	if err := s.gate.pause(s.await); err != nil {
+		return 0, err
+	}
+	return s.in.Read(b)
+}
+
+// settle ends the handshake: from now on s only passes through.
+func (s *socket) settle() {
+	s.gate = nil
+	if s.in.Buffered() == 0 {
+		s.dropBuffer()
+	}
+	_ = s.Conn.SetDeadline(time.Time{})
+}
+
+// dropBuffer gives the buffer back, and with it what it still holds.
+func (s *socket) dropBuffer() {
+	s.in.Reset(nil)
+	helloBuffers.Put(s.in)
+	s.in = nil
+}
+
+// slept is how long a read takes at least that put its goroutine to sleep; one
+// that found data takes a few microseconds. Guessing wrong costs a turn through
+// the poller, or saves one that was due.
+const slept = 50 * time.Microsecond
+
+// pause runs wait, which blocks, without the token.
+func (g *gate) pause(wait func() error) error {
+	g.leave()
+	before := g.limiter.moment()
+	if err := wait(); err != nil {
+		return err
+	}
+	if g.limiter.moment()-before < slept {
+		before = 0
+	}
+	return g.enter(before)
+}
+
+// enter takes the token; see [Limiter.acquire] about polled.
+func (g *gate) enter(polled time.Duration) error {
+	waited, err := g.limiter.acquire(g.begun, polled)
+	g.waited += waited
+	if err != nil {
+		return err
+	}
+	g.held = true
+	// A client that closed while it stood in the queue before our first flight
+	// cannot finish the handshake; later it could, with half of the connection.
+	if waited > 0 && !g.begun && clientGone(g.conn) {
+		g.leave()
+		return errClientGone
+	}
+	g.begun = true
+	return nil
+}
+
+// leave gives the token back, if there is one.
+func (g *gate) leave() {
+	if g.held {
+		g.held = false
+		g.limiter.release()
+	}
+}
+
+// RemoteAddr returns the address of the client, also when a load balancer in
+// front made the connection.
+func (s *socket) RemoteAddr() net.Addr { return s.remote }
+
+func (s *socket) SetDeadline(t time.Time) error      { return s.Conn.SetDeadline(t) }
+func (s *socket) SetWriteDeadline(t time.Time) error { return s.Conn.SetWriteDeadline(s.bound(t)) }
+
+// bound returns t, or the moment by which the last words must be said if that
+// is earlier.
+func (s *socket) bound(t time.Time) time.Time {
+	if by := s.closeBy.Load(); by != 0 && (t.IsZero() || t.UnixNano() > by) {
+		return time.Unix(0, by)
+	}
+	return t
+}
+
+// finish gives what follows d to be written, then the socket is to be closed.
+func (s *socket) finish(d time.Duration) { s.closeBy.Store(time.Now().Add(d).UnixNano()) }
+
+// reset closes the connection without leaving a trace of it in the kernel: the
+// peer sees RST, and no port stays in TIME_WAIT.
+func reset(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		// It fails only for a connection that is gone already.
+		_ = tcp.SetLinger(0)
+	}
+	c.Close()
+}

@@ -1,0 +1,149 @@
+package files
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Run follows the files until ctx is done and then returns nil. It looks at them
+// once at the beginning, so that nothing is missed that happened since Open. If
+// the system gives no events, for a directory or at all, the files are polled
+// and [Status.Notes] says so. Only one Run at a time may follow a source.
+func (s *Source) Run(ctx context.Context) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return errRunning
+	}
+	defer s.running.Store(false)
+	w := newWatch()
+	defer w.close()
+
+	var retry time.Duration
+	for {
+		// Directories before files: what happens after the look is an event.
+		s.mu.Lock()
+		options := s.set.options
+		notes := w.follow(s.set.paths())
+		s.unwatched.Store(&notes)
+		err := s.attempt()
+		s.mu.Unlock()
+
+		wait := options.Poll
+		if err != nil {
+			// Most errors are a rotation that is not finished yet.
+			retry = min(max(2*retry, options.Debounce), options.Poll)
+			wait = retry
+		} else {
+			retry = 0
+		}
+		if !s.await(ctx, w, wait, options.Debounce) {
+			return nil
+		}
+	}
+}
+
+// await returns true when it is time for another look: after wait at the latest,
+// and debounce after the first event.
+func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	events, troubles := w.channels()
+	burst := false
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-s.replaced:
+			return true
+		case <-events:
+		case <-troubles: // events were lost: as good as one
+		}
+		if !burst {
+			burst = true
+			timer.Reset(min(wait, debounce))
+		}
+	}
+}
+
+// watch is a set of watched directories. Files themselves are not watched: the
+// one that is replaced is not the one that was there.
+type watch struct {
+	watcher *fsnotify.Watcher // nil when the system gives none
+	err     error
+}
+
+func newWatch() *watch {
+	watcher, err := fsnotify.NewWatcher()
+	return &watch{watcher: watcher, err: err}
+}
+
+func (w *watch) close() {
+	if w.watcher != nil {
+		w.watcher.Close()
+	}
+}
+
+func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
+	if w.watcher == nil {
+		return nil, nil
+	}
+	return w.watcher.Events, w.watcher.Errors
+}
+
+// follow watches the directories that paths depend on, and no others. It returns
+// a note for each that it cannot watch.
+func (w *watch) follow(paths []string) (notes []string) {
+	if w.watcher == nil {
+		return []string{fmt.Sprintf("files are polled: %v", w.err)}
+	}
+	var wanted []string
+	for _, path := range paths {
+		wanted = append(wanted, directories(path)...)
+	}
+	slices.Sort(wanted)
+	wanted = slices.Compact(wanted)
+	// The watcher's own list, because it drops directories that were removed.
+	watched := w.watcher.WatchList()
+	for _, directory := range watched {
+		if !slices.Contains(wanted, directory) {
+			w.watcher.Remove(directory) // fails only if it is gone already
+		}
+	}
+	for _, directory := range wanted {
+		if slices.Contains(watched, directory) {
+			continue
+		}
+		if err := w.watcher.Add(directory); err != nil {
+			notes = append(notes, fmt.Sprintf("%s is polled, not watched: %v", directory, err))
+		}
+	}
+	return notes
+}
+
+// directories returns those in which a change can make path another file: its
+// own, that of every symbolic link on the way (Kubernetes swaps ..data, others
+// swap a whole directory), and that of the file in the end.
+func directories(path string) []string {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil
+	}
+	found := []string{filepath.Dir(path)}
+	for at := path; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if info, err := os.Lstat(at); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			found = append(found, filepath.Dir(at))
+		}
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		found = append(found, filepath.Dir(target))
+	}
+	return found
+}

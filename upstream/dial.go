@@ -1,0 +1,208 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"verigate/certpath"
+	"verigate/trust"
+	"verigate/verifycache"
+	"verigate/workloadid"
+)
+
+// judge decides who a backend is. It is the only maker of TLS configurations
+// here, and has no useful zero value: newJudge refuses what could not verify, so
+// that a connection without verification cannot be written down (UP-13).
+type judge struct {
+	cache      *verifycache.Cache
+	store      *trust.Store
+	credential trust.CredentialSource
+	scope      *verifycache.Scope // the one origin of the expected identity (UP-04)
+	identity   workloadid.Pattern
+	dnsName    string
+}
+
+func newJudge(o *Options) (*judge, error) {
+	if err := o.checkVerify(); err != nil {
+		return nil, err
+	}
+	scope, err := verifycache.NewScope("upstream "+o.Name, []workloadid.Origin{o.Verify.Identity.Origin()})
+	if err != nil {
+		return nil, err
+	}
+	return &judge{
+		cache:      o.Cache,
+		store:      o.Trust,
+		credential: o.Credential,
+		scope:      scope,
+		identity:   o.Verify.Identity,
+		dnsName:    o.Verify.DNSName,
+	}, nil
+}
+
+// backend is a peer as it was judged last.
+type backend struct {
+	chain      []*x509.Certificate
+	id         workloadid.ID
+	notAfter   time.Time
+	snapshot   *trust.Snapshot   // judged by
+	credential *trust.Credential // presented to it
+}
+
+// examine judges a chain by a snapshot. The verdict is to be remembered once the
+// peer has proven its key.
+func (j *judge) examine(chain []*x509.Certificate, snapshot *trust.Snapshot) (verifycache.Verdict, *Error) {
+	verdict := j.cache.Verify(chain, certpath.RoleServer, j.scope, snapshot)
+	if !verdict.Accepted() {
+		e := &Error{Reason: ReasonUntrusted}
+		if verdict.Err != nil { // a nil *certpath.Error would be a non-nil error
+			e.Err = verdict.Err
+		}
+		return verdict, e
+	}
+	if !j.identity.Match(verdict.ID) {
+		return verdict, &Error{Reason: ReasonIdentity, Err: fmt.Errorf("the backend is %s, not %s", verdict.ID, j.identity)}
+	}
+	if j.dnsName != "" {
+		// Only the configured name is compared: neither the host part of the
+		// identifier (UP-05) nor anything that DNS answered (UP-09). Go never
+		// falls back to the common name (UP-07) and compares IP literals with
+		// iPAddress names only (UP-08).
+		if err := chain[0].VerifyHostname(j.dnsName); err != nil {
+			return verdict, &Error{Reason: ReasonName, Err: fmt.Errorf("the certificate is not for %s but for %s", j.dnsName, namesOf(chain[0]))}
+		}
+	}
+	return verdict, nil
+}
+
+// namesOf lists the names of a certificate, escaped and no more than fit on a
+// line. crypto/x509 would print them as they are.
+func namesOf(leaf *x509.Certificate) string {
+	const most, longest = 4, 64
+	var names []string
+	for _, name := range leaf.DNSNames {
+		names = append(names, fmt.Sprintf("%.*q", longest, name))
+	}
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case len(names) == 0:
+		return "no name at all"
+	case len(names) > most:
+		return strings.Join(names[:most], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// handshake authenticates both ends of conn, on which a deadline is set.
+func (j *judge) handshake(conn net.Conn) (*tls.Conn, *backend, *Error) {
+	peer := &backend{snapshot: j.store.Load(), credential: j.credential.Credential()}
+	var verdict verifycache.Verdict
+	var refusal *Error
+	config := &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256},
+		NextProtos:       []string{"http/1.1"},
+		ServerName:       j.dnsName, // crypto/tls sends no SNI for an IP literal
+		// crypto/tls knows neither trust domains nor identities. VerifyConnection
+		// below does, and also runs for resumed sessions; there are none, because
+		// ClientSessionCache is nil (UP-11, UP-13).
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			verdict, refusal = j.examine(state.PeerCertificates, peer.snapshot)
+			if refusal != nil {
+				return refusal
+			}
+			peer.chain = state.PeerCertificates
+			return nil
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return peer.credential.TLS(), nil
+		},
+	}
+	tc := tls.Client(conn, config)
+	if err := tc.Handshake(); err != nil {
+		if refusal != nil {
+			return nil, nil, refusal
+		}
+		return nil, nil, &Error{Reason: ReasonConnect, Err: err}
+	}
+	if !verdict.Accepted() {
+		return nil, nil, &Error{Reason: ReasonUntrusted, Err: errors.New("the backend was not verified")}
+	}
+	// Only now has the backend proven its key (RFC 8446 §4.4.3).
+	j.cache.Remember(&verdict)
+	peer.id, peer.notAfter = verdict.ID, verdict.Path.NotAfter()
+	return tc, peer, nil
+}
+
+// stillTrusted reports whether the backend would be accepted now. As long as
+// nothing was published that costs one atomic load.
+func (j *judge) stillTrusted(peer *backend, now time.Time) bool {
+	if now.After(peer.notAfter) {
+		return false
+	}
+	snapshot := j.store.Load()
+	if snapshot == peer.snapshot {
+		return true
+	}
+	verdict, refusal := j.examine(peer.chain, snapshot)
+	if refusal != nil {
+		return false
+	}
+	// The key was proven on this connection, so this verdict may be remembered.
+	j.cache.Remember(&verdict)
+	peer.snapshot, peer.notAfter = snapshot, verdict.Path.NotAfter()
+	return true
+}
+
+// stillPresented reports whether the gateway would present the same credential
+// today (UP-10).
+func (j *judge) stillPresented(peer *backend) bool {
+	credential := j.credential.Credential()
+	if credential == peer.credential {
+		return true
+	}
+	if credential.Digest() != peer.credential.Digest() {
+		return false
+	}
+	peer.credential = credential
+	return true
+}
+
+// dial opens a connection to e, authenticated unless the upstream is plain.
+func (u *Upstream) dial(e *endpoint) (*conn, *Error) {
+	deadline := time.Now().Add(u.o.ConnectTimeout)
+	dialer := net.Dialer{Deadline: deadline}
+	nc, err := dialer.Dial(e.network, e.address)
+	if err != nil {
+		return nil, &Error{Reason: ReasonConnect, Endpoint: e.name, Err: err}
+	}
+	c := &conn{u: u, e: e}
+	if c.wire, err = newWire(nc); err == nil {
+		err = nc.SetDeadline(deadline)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, &Error{Reason: ReasonConnect, Endpoint: e.name, Err: err}
+	}
+	c.stream = c.wire
+	if u.judge != nil {
+		tc, peer, refusal := u.judge.handshake(c.wire)
+		if refusal != nil {
+			nc.Close()
+			refusal.Endpoint = e.name
+			return nil, refusal
+		}
+		c.stream, c.peer = tc, peer
+	}
+	c.wire.readBy, c.wire.writeBy = deadline, deadline
+	c.wire.rollWrite(u.o.BodyIdleTimeout)
+	return c, nil
+}

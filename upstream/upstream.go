@@ -1,0 +1,388 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"verigate/policy"
+	"verigate/workloadid"
+)
+
+// Upstream forwards requests to the endpoints of one backend. It is made by
+// [New]; its methods may be called concurrently.
+type Upstream struct {
+	o         Options
+	endpoints []*endpoint
+	judge     *judge // nil when plain
+	turn      atomic.Uint64
+
+	inFlight atomic.Int64
+	closed   atomic.Bool
+	drained  chan struct{} // capacity 1: inFlight reached zero after closed
+	stop     chan struct{} // ends the sweeper
+	stopOnce sync.Once
+}
+
+// New returns an upstream. The error says what is missing or contradictory, and
+// what to do. No connection is opened yet. Close it to release its goroutine.
+func New(o Options) (*Upstream, error) {
+	u := &Upstream{drained: make(chan struct{}, 1), stop: make(chan struct{})}
+	var err error
+	if u.o, err = o.withDefaults(); err != nil {
+		return nil, fmt.Errorf("upstream %s: %w", o.Name, err)
+	}
+	for _, name := range o.Endpoints {
+		e := &endpoint{name: name}
+		if e.network, e.address, err = u.o.parseEndpoint(name); err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", o.Name, err)
+		}
+		u.endpoints = append(u.endpoints, e)
+	}
+	if !o.Plain {
+		if u.judge, err = newJudge(&u.o); err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", o.Name, err)
+		}
+	}
+	go u.sweepLoop()
+	return u, nil
+}
+
+// Name returns the name that routes refer to.
+func (u *Upstream) Name() string { return u.o.Name }
+
+// Result says how a request was forwarded.
+type Result struct {
+	Endpoint string        // as configured; the last one tried
+	Attempts int           // connections tried, dialled or pooled
+	Reused   bool          // the connection had carried a request before
+	Duration time.Duration // until the response header
+	PeerID   workloadid.ID // of the backend; zero when plain
+	// BodyUnread says that octets of the request's body stream were left unread.
+	// The caller's connection cannot carry another request then: fasthttp would
+	// read the rest of the body as one.
+	BodyUnread bool
+}
+
+// buffers are what one exchange needs. They are pooled, so that idle connections
+// hold none.
+type buffers struct {
+	in      *bufio.Reader
+	request request
+}
+
+var bufferPool = sync.Pool{New: func() any {
+	return &buffers{
+		in:      bufio.NewReaderSize(nil, bufferBytes),
+		request: request{out: make([]byte, 0, bufferBytes)},
+	}
+}}
+
+func (b *buffers) free() {
+	b.in.Reset(nil)
+	if cap(b.request.out) > bufferBytes {
+		b.request.out = make([]byte, 0, bufferBytes)
+	}
+	b.request.stream = nil
+	bufferPool.Put(b)
+}
+
+// Forward sends req, which was stripped and has its handoff applied, to an
+// endpoint and reads the response header into resp. g has to be for this
+// upstream. The error is an *[Error]; resp is of no use then.
+//
+// The request target is req.Header.RequestURI(), octet for octet; the parsed URI
+// is not looked at. Forward changes what is about the connection in req.Header
+// (Connection: close, Expect, Trailer, Content-Length) and leaves the rest as it
+// is. A body stream of req is read as it is sent and remains the caller's to
+// close. It should fail rather than wait forever for a caller that went silent;
+// that time-out is the listener's.
+//
+// resp streams its body unless it arrived together with the header. The stream
+// fails if the backend's body is incomplete; it has to be closed, which fasthttp
+// does after it wrote the response.
+//
+// A request is tried again
+//
+//   - at another endpoint, when no connection could be had: nothing was sent,
+//   - on a new connection, when the kernel refused a pooled one before it took
+//     any octet: nothing was sent, and
+//   - on a new connection, when a pooled one was closed before any octet of the
+//     response, if the method is idempotent (RFC 9110 §9.2.2) and the request
+//     was in one piece, so that it can be repeated (RFC 9112 §9.3.1).
+//
+// Before a pooled connection is used it is looked at whether the backend closed
+// it, so that the last case is rare. Nothing is repeated after a time-out.
+//
+// The body is sent before the response is read, except that an error response
+// (400 and above) ends the sending. A backend that streams both ways at once
+// over HTTP/1.1 is not supported.
+func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp.Response) (Result, error) {
+	start := time.Now()
+	var result Result
+	if g.IsZero() {
+		return result, &Error{Reason: ReasonGrant, Err: errors.New("the request was not granted")}
+	}
+	if name := g.Route().Upstream; name != u.o.Name {
+		return result, &Error{Reason: ReasonGrant, Err: fmt.Errorf("the grant is for upstream %s, not %s", name, u.o.Name)}
+	}
+	b := bufferPool.Get().(*buffers)
+	if err := b.request.begin(req); err != nil {
+		result.BodyUnread = true
+		b.free()
+		return result, &Error{Reason: ReasonRequestBody, Err: err}
+	}
+	err := u.try(b, resp, &result, start)
+	result.Duration = time.Since(start)
+	if err != nil {
+		return result, err
+	}
+	return result, nil
+}
+
+// try finds a connection and makes the exchange, again where that is allowed. b
+// is disposed of.
+func (u *Upstream) try(b *buffers, resp *fasthttp.Response, result *Result, start time.Time) *Error {
+	r := &b.request
+	var tried triedSet
+	var last *Error
+	fresh := false
+	for {
+		at := u.pick(&tried, start)
+		if at < 0 {
+			result.BodyUnread = r.stream != nil
+			b.free()
+			if last == nil {
+				last = &Error{Reason: ReasonNoEndpoint, Err: errors.New("every endpoint is at its connection limit")}
+			}
+			return last
+		}
+		e := u.endpoints[at]
+		result.Endpoint = e.name
+		if !u.enter(e) {
+			result.BodyUnread = r.stream != nil
+			b.free()
+			return &Error{Reason: ReasonNoEndpoint, Err: errors.New("the upstream is closed")}
+		}
+		c, err := e.take(u, b.in, start, fresh)
+		if c == nil {
+			u.leave(e)
+			tried.add(at)
+			if err != nil {
+				result.Attempts++
+				e.failed(err)
+				last = err
+			}
+			continue
+		}
+		result.Attempts++
+		result.Reused = c.reused
+		if c.peer != nil {
+			result.PeerID = c.peer.id
+		}
+		e.requests.Add(1)
+		unread, again, err := c.exchange(b, resp)
+		if err == nil {
+			result.BodyUnread = unread
+			return nil
+		}
+		c.close()
+		u.leave(e)
+		if again && !fresh {
+			fresh = true // what else is pooled is likely to be as stale
+			continue
+		}
+		if err.Reason != ReasonRequestBody { // which is the caller's failure
+			e.failed(err)
+		}
+		result.BodyUnread = unread
+		b.free()
+		return err
+	}
+}
+
+// enter counts a request in, unless the upstream is closed.
+func (u *Upstream) enter(e *endpoint) bool {
+	u.inFlight.Add(1)
+	if u.closed.Load() {
+		u.done()
+		return false
+	}
+	e.inFlight.Add(1)
+	return true
+}
+
+func (u *Upstream) leave(e *endpoint) {
+	e.inFlight.Add(-1)
+	u.done()
+}
+
+func (u *Upstream) done() {
+	if u.inFlight.Add(-1) == 0 && u.closed.Load() {
+		select {
+		case u.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// exchange sends the request and receives the response header. If it succeeds, c
+// and b are disposed of when the response has been read; if it fails, they are
+// still the caller's, and again says whether the request may be sent on another
+// connection. unread says that the request's body was not read to its end.
+func (c *conn) exchange(b *buffers, resp *fasthttp.Response) (unread, again bool, err *Error) {
+	r := &b.request
+	sent := c.wire.sent
+	c.answered = false
+	whole := r.stream == nil
+	if failure := c.send(r.out, whole); failure != nil {
+		err = c.broken(failure)
+	} else if !whole {
+		err = c.sendRest(b, resp)
+	}
+	if err == nil && !c.answered {
+		err = c.readHead(b.in, resp)
+	}
+	unread = r.stream != nil
+	if err != nil {
+		untouched := c.wire.sent == sent
+		again = c.reused && !c.answered && err.Reason == ReasonClosed && (untouched || whole && r.idempotent)
+		return unread, again, err
+	}
+	return unread, false, c.receive(b, resp)
+}
+
+// maxHeld bounds what a connection keeps of a request beyond its buffers.
+const maxHeld = 4 << 10
+
+// send writes out. The last octets of a small request leave together with the
+// wait for the response.
+func (c *conn) send(out []byte, last bool) error {
+	c.wire.hold = last && len(out) <= maxHeld
+	_, err := c.stream.Write(out)
+	c.wire.hold = false
+	return err
+}
+
+// sendRest streams the rest of the body. If it returns early because of an error
+// response, the stream of the request is left where it is.
+func (c *conn) sendRest(b *buffers, resp *fasthttp.Response) *Error {
+	r := &b.request
+	for r.stream != nil {
+		var err error
+		if r.out, err = r.more(r.out[:0]); err != nil {
+			// Not a word more, and no terminator: the caller closes c.
+			return c.fault(ReasonRequestBody, err)
+		}
+		if len(r.out) == 0 {
+			continue
+		}
+		now := time.Now()
+		if !c.trusted(now) {
+			return c.fault(ReasonUntrusted, errDistrusted)
+		}
+		if stop, err := c.readEarly(b.in, resp, now); stop || err != nil {
+			return err
+		}
+		if err := c.send(r.out, r.stream == nil && !c.answered); err != nil {
+			// It often is closed because the answer was given already.
+			if _, early := c.readEarly(b.in, resp, now); early == nil && c.answered {
+				return nil
+			}
+			return c.broken(err)
+		}
+	}
+	return nil
+}
+
+// readEarly reads the response header if the backend answers before it has seen
+// the whole request (RFC 9112 §9.5). stop is set if that answer is an error, so
+// that the rest need not be sent.
+func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Time) (stop bool, err *Error) {
+	if c.answered {
+		return false, nil
+	}
+	if err := c.wire.readWithin(c.u.o.ResponseTimeout, now); err != nil {
+		return false, c.broken(err)
+	}
+	switch err := c.look(in); err {
+	case errNothing:
+		return false, nil
+	case nil:
+		if err := c.readHead(in, resp); err != nil {
+			return false, err
+		}
+		return resp.StatusCode() >= fasthttp.StatusBadRequest, nil
+	default:
+		return false, c.broken(err)
+	}
+}
+
+// dispose ends an exchange. c is pooled if keep is set and nothing arrived that
+// was not asked for.
+func (c *conn) dispose(b *buffers, keep bool) {
+	if keep && b.in.Buffered() == 0 {
+		c.release()
+	} else {
+		c.close()
+	}
+	b.free()
+	c.u.leave(c.e)
+}
+
+// clock returns what certificates are judged by.
+func (u *Upstream) clock(now time.Time) time.Time {
+	if u.o.Now != nil {
+		return u.o.Now()
+	}
+	return now
+}
+
+// sweepEvery is how soon at the latest an idle connection is closed that may not
+// be used any more.
+const sweepEvery = time.Second
+
+func (u *Upstream) sweepLoop() {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-u.stop:
+			return
+		case now := <-ticker.C:
+			u.sweep(now)
+		}
+	}
+}
+
+func (u *Upstream) sweep(now time.Time) {
+	for _, e := range u.endpoints {
+		e.sweep(now.Add(-u.o.IdleTimeout), now)
+	}
+}
+
+// Close refuses new requests with [ReasonNoEndpoint], closes idle connections and
+// waits for the requests in flight, whose responses have to be read or closed,
+// until ctx is done. It may be called more than once.
+func (u *Upstream) Close(ctx context.Context) {
+	u.stopOnce.Do(func() { close(u.stop) })
+	u.closed.Store(true)
+	for _, e := range u.endpoints {
+		for c := e.pop(); c != nil; c = e.pop() {
+			c.close()
+		}
+	}
+	for u.inFlight.Load() > 0 {
+		select {
+		case <-u.drained:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package verifycache
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"verigate/certpath"
+	"verigate/trust"
+)
+
+// Options configures a [Cache]. Zero values get the defaults named.
+type Options struct {
+	// Disabled makes every verdict a [Bypass]: nothing is kept, not even CA
+	// signatures. The verdicts are the same.
+	Disabled bool
+	// MaxEntries is how many accepted chains are kept; 100 000. Make it at least
+	// twice the population of clients: a full cache starves newcomers. A chain of
+	// more than 8 KiB counts once per 8 KiB begun, so that what an entry can pin in
+	// memory is bounded too.
+	MaxEntries int
+	// MaxAge is how long an accepted verdict is used; 15 min. Expiry, the bundle and
+	// the deny-list are looked at on every hit whatever MaxAge is.
+	MaxAge time.Duration
+	// MaxRejected is how many rejections are kept; 4 096.
+	MaxRejected int
+	// RejectedAge is how long a rejection is used; 5 s.
+	RejectedAge time.Duration
+	// MaxLinks is how many signatures between CAs are kept; 4 096.
+	MaxLinks int
+	// Now is the clock; time.Now.
+	Now func() time.Time
+}
+
+// Accepted verdicts that wait for their Remember. Enough for every handshake that
+// can be under way on a few cores within pendingAge; an evicted one costs a
+// validation.
+const (
+	maxPending = 1024
+	pendingAge = time.Second
+)
+
+// costUnit is how many octets of DER count as one entry. Three certificates have
+// about 2 KiB with P-256, 4 KiB with RSA and 12 to 20 KiB with ML-DSA. It bounds
+// what a workload of bad will can pin by padding its chain to the limit: its
+// certificate, parsed by crypto/tls, refers to the whole handshake message.
+const costUnit = 8 << 10
+
+// Cache remembers verdicts. Its methods may be called concurrently, with the
+// exception of [Cache.Close].
+type Cache struct {
+	options  Options
+	now      func() time.Time
+	accepted *ristretto.Cache[[]byte, *entry] // nil when disabled
+	links    *links
+	closed   atomic.Bool
+	counters counters
+
+	mu       sync.Mutex
+	flights  map[flightKey]*flight
+	pending  table[chainKey, *entry]
+	rejected table[chainKey, *rejection]
+}
+
+// New returns an empty cache. It fails if an option is negative.
+func New(o Options) (*Cache, error) { return newCache(o, words) }
+
+// newCache lets a test choose what the library finds entries by.
+func newCache(o Options, keyToHash func([]byte) (uint64, uint64)) (*Cache, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		options:  o,
+		now:      o.Now,
+		links:    newLinks(o.MaxLinks),
+		flights:  make(map[flightKey]*flight),
+		pending:  newTable[chainKey, *entry](maxPending),
+		rejected: newTable[chainKey, *rejection](o.MaxRejected),
+	}
+	if o.Disabled {
+		return c, nil
+	}
+	accepted, err := ristretto.NewCache(&ristretto.Config[[]byte, *entry]{
+		NumCounters: 10 * int64(o.MaxEntries), // the library's advice; about 4 MB per 100 000 entries
+		MaxCost:     int64(o.MaxEntries),
+		BufferItems: 64, // the library's advice
+		// Or 56 octets would be added to each cost, and 100 000 entries be 1 754.
+		IgnoreInternalCost: true,
+		KeyToHash:          keyToHash,
+		OnEvict:            c.evicted,
+		OnReject:           c.refused,
+		OnExit:             c.exited,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verifycache: %w", err)
+	}
+	c.accepted = accepted
+	return c, nil
+}
+
+func (o *Options) complete() error {
+	if o.MaxEntries < 0 || o.MaxAge < 0 || o.MaxRejected < 0 || o.RejectedAge < 0 || o.MaxLinks < 0 {
+		return errors.New("verifycache: a negative limit; leave it zero for the default")
+	}
+	orDefault(&o.MaxEntries, 100_000)
+	orDefault(&o.MaxAge, 15*time.Minute)
+	orDefault(&o.MaxRejected, 4096)
+	orDefault(&o.RejectedAge, 5*time.Second)
+	orDefault(&o.MaxLinks, 4096)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return nil
+}
+
+func orDefault[T comparable](value *T, otherwise T) {
+	var zero T
+	if *value == zero {
+		*value = otherwise
+	}
+}
+
+// Verify judges chain, leaf first as presented, by snap: its limits, the
+// identifier, whether scope admits its origin, the path to an anchor of that
+// origin, the deny-list and the grade. A nil snap trusts nobody and a nil scope
+// admits nobody.
+//
+// It is a gate only, to be called before the peer has proven its key: nothing that
+// it keeps is trusted later without being compared with what is presented then.
+// Hand an accepted verdict to [Cache.Remember] after the proof.
+//
+// A hit takes about a microsecond and does not allocate. Otherwise Verify takes
+// as long as the path validation, its own or a concurrent one of the same chain
+// that it waits for. chain is not modified; its certificates must not be modified
+// afterwards.
+func (c *Cache) Verify(chain []*x509.Certificate, role certpath.Role, scope *Scope, snap *trust.Snapshot) Verdict {
+	q := query{chain, role, scope, snap}
+	if c.accepted == nil || c.closed.Load() {
+		c.counters.bypassed.Add(1)
+		return c.judge(q, nil, Bypass, c.now())
+	}
+	bytes, ok := keyable(chain)
+	if !ok {
+		c.counters.misses.Add(1)
+		return c.judge(q, nil, Miss, c.now())
+	}
+
+	h := hashers.Get().(*hasher)
+	h.sum(chain, role, scope)
+	e, found := c.accepted.Get(h.key[:])
+	key := h.key
+	hashers.Put(h)
+
+	if found && e.key == key {
+		if e.current(snap, c.now(), c.options.MaxAge) {
+			c.counters.hits.Add(1)
+			c.counters.savedTime.Add(int64(e.took))
+			return e.verdict(Hit)
+		}
+		c.counters.staleHits.Add(1)
+	}
+	return c.coalesce(q, key, bytes)
+}
+
+// Remember keeps an accepted verdict of this cache's Verify. It is to be called
+// when the peer has proven that it holds the key of the leaf, and not before
+// (TLS-13). It does nothing for a verdict that is kept already, and for one that
+// must not be: rejected, or given by a cache that is disabled.
+//
+// It is cheap and does not wait: a following Verify may still judge afresh, and
+// so may later ones when the cache is too small or too busy.
+func (c *Cache) Remember(v *Verdict) {
+	if !v.Accepted() || v.fresh == nil || c.accepted == nil || c.closed.Load() {
+		return
+	}
+	e := v.fresh
+	// All who shared one validation come here with the same entry.
+	if !e.remembered.CompareAndSwap(false, true) {
+		return
+	}
+	// The library's own clock only tidies up; each hit is judged by ours. It takes
+	// a TTL of zero for "forever".
+	ttl := min(c.options.MaxAge, e.notAfter.Sub(c.now()))
+	if ttl <= 0 {
+		return
+	}
+	c.counters.entries.Add(1)
+	if !c.accepted.SetWithTTL(e.key[:], e, e.cost, ttl) {
+		c.counters.entries.Add(-1)
+		c.counters.setsDropped.Add(1)
+		e.remembered.Store(false)
+	}
+}
+
+// Close releases the goroutines. No Verify or Remember may be under way; later
+// ones are bypasses.
+func (c *Cache) Close() {
+	if c.closed.Swap(true) || c.accepted == nil {
+		return
+	}
+	c.accepted.Close()
+}
+
+// evicted is told of entries that made room for others, and of entries whose time
+// was over: these have an expiration.
+func (c *Cache) evicted(item *ristretto.Item[*entry]) {
+	if item.Expiration.IsZero() && !c.closed.Load() {
+		c.counters.evictions.Add(1)
+	}
+}
+
+// refused is told of entries that were not worth evicting others for.
+func (c *Cache) refused(*ristretto.Item[*entry]) { c.counters.setsDropped.Add(1) }
+
+// exited is told of every entry that is not held any longer, or was never.
+func (c *Cache) exited(e *entry) {
+	if e != nil {
+		c.counters.entries.Add(-1)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package verifycache
+
+const raceEnabled = false

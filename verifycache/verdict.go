@@ -1,0 +1,72 @@
+package verifycache
+
+import (
+	"time"
+
+	"verigate/assurance"
+	"verigate/certpath"
+	"verigate/workloadid"
+)
+
+// Outcome says how a verdict came about. It has no influence on the verdict.
+type Outcome uint8
+
+// The outcomes. The zero Outcome is Bypass.
+const (
+	Bypass      Outcome = iota // judged without looking: the cache is disabled or closed
+	Miss                       // judged afresh
+	Hit                        // found, and remembered after a proof of possession
+	Coalesced                  // taken over from a concurrent handshake with the same chain
+	RejectedHit                // found among the recent rejections
+)
+
+// String returns the metric value: bypass, miss, hit, coalesced or rejected_hit.
+func (o Outcome) String() string {
+	switch o {
+	case Bypass:
+		return "bypass"
+	case Miss:
+		return "miss"
+	case Hit:
+		return "hit"
+	case Coalesced:
+		return "coalesced"
+	case RejectedHit:
+		return "rejected_hit"
+	}
+	return "unknown"
+}
+
+// Outcomes returns every outcome in the order of its value; documents, metrics
+// and dashboards are generated from it.
+func Outcomes() []Outcome { return []Outcome{Bypass, Miss, Hit, Coalesced, RejectedHit} }
+
+// Verdict is the answer about a presented chain. Path is set exactly when the
+// chain was accepted and Err exactly when it was rejected; what they point to is
+// shared and must not be modified. The zero Verdict is a rejection without a
+// reason.
+//
+// A verdict is about the chain and never about the peer, who need not hold the
+// key of the leaf (TLS-13, CACHE-05).
+type Verdict struct {
+	Path *certpath.Path
+	// Grade is what the bundle's assurance profile makes of Path; zero when
+	// rejected.
+	Grade assurance.Grade
+	Err   *certpath.Error
+	// ID is the identifier of the leaf as soon as it could be read, also when the
+	// chain was rejected afterwards: then it is a claim for the operator's eyes,
+	// vouched for by nobody.
+	ID      workloadid.ID
+	Outcome Outcome
+	// IdentifyDuration and VerifyDuration are the time that it took to read the
+	// identifier and to validate the path, deny-list and grade included. Both are
+	// zero unless the outcome is Miss or Bypass.
+	IdentifyDuration time.Duration
+	VerifyDuration   time.Duration
+
+	fresh *entry // what Remember writes; nil when there is nothing to
+}
+
+// Accepted reports whether the chain was accepted.
+func (v *Verdict) Accepted() bool { return v != nil && v.Path != nil && v.Err == nil }

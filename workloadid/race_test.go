@@ -1,0 +1,6 @@
+//go:build race
+
+package workloadid_test
+
+// raceEnabled has the allocation tests stand aside: the race detector allocates.
+const raceEnabled = true
