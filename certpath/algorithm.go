@@ -58,6 +58,18 @@ func checkKey(c *x509.Certificate, depth int) *Error {
 	}
 }
 
+// isDear reports whether a signature by the key of c costs several times what
+// one by P-256 does.
+func isDear(c *x509.Certificate) bool {
+	switch key := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return key.N.BitLen() > 4096
+	case *ecdsa.PublicKey:
+		return key.Curve == elliptic.P384()
+	}
+	return false
+}
+
 // checkSignatureAlgorithm judges how c was signed, before anything is spent on
 // verifying it.
 func checkSignatureAlgorithm(c *x509.Certificate, depth int) *Error {

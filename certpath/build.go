@@ -22,11 +22,13 @@ type builder struct {
 	now      time.Time
 
 	path   []*x509.Certificate // from the leaf up to where the search is
-	signed []signature         // what was spent on signatures, never to be spent again
+	signed []signature         // the signatures judged, each once
+	spent  int                 // of them, those that took a public-key operation
 
-	candidates int
-	mismatched int
-	exhausted  bool
+	candidates int  // issuers considered
+	mismatched int  // signatures tried although the key identifiers differ
+	dear       int  // signatures tried with keys that isDear
+	exhausted  bool // a budget is used up
 
 	nearest       *Error // of the candidates that failed
 	nearestLength int    // of the path at that time
@@ -54,7 +56,7 @@ func (b *builder) build() *Error {
 		fault := &Error{
 			Reason: ReasonLimitsExceeded,
 			Found:  fmt.Sprintf("no path after %d signature checks and %d candidate issuers", len(b.signed), b.candidates),
-			Want:   fmt.Sprintf("a path within %d signature checks and %d candidates", MaxSignatureChecks, maxCandidates),
+			Want:   fmt.Sprintf("a path within %d signature checks, %d of them by large keys, and %d candidates", MaxSignatureChecks, maxDearChecks, maxCandidates),
 		}
 		if b.nearest != nil {
 			fault.Depth, fault.Hint = b.nearest.Depth, "the nearest candidate failed: "+b.nearest.Reason.String()
@@ -201,11 +203,6 @@ func (b *builder) judge(candidate *x509.Certificate, fit keyIDFit) *Error {
 
 // checkSignature checks that parent signed child, unless that is known.
 func (b *builder) checkSignature(child, parent *x509.Certificate, fit keyIDFit) *Error {
-	// A leaf's signature is never remembered: leaves are many and come once.
-	links := b.verifier.Links
-	if links != nil && len(b.path) > 1 && links.Verified(child, parent) {
-		return nil
-	}
 	err, known := b.knownSignature(child, parent)
 	if !known {
 		if fit == otherKeyID {
@@ -214,11 +211,19 @@ func (b *builder) checkSignature(child, parent *x509.Certificate, fit keyIDFit) 
 			}
 			b.mismatched++
 		}
-		if len(b.signed) == MaxSignatureChecks {
+		if isDear(parent) {
+			b.dear++
+		}
+		if len(b.signed) == MaxSignatureChecks || b.dear > maxDearChecks {
 			b.exhausted = true
 			return &Error{Reason: ReasonLimitsExceeded}
 		}
-		err = verifySignature(child, parent)
+		// Remembered links count towards the limits like all others: with what is in
+		// memory, a chain must fare as it does without (CACHE-07).
+		if !b.remembered(child, parent) {
+			err = verifySignature(child, parent)
+			b.spent++
+		}
 		b.signed = append(b.signed, signature{child, parent, err})
 	}
 	switch {
@@ -236,6 +241,13 @@ func (b *builder) checkSignature(child, parent *x509.Certificate, fit keyIDFit) 
 		Hint:   "a CA that was set up again under the same name with another key",
 		Err:    err,
 	}
+}
+
+// remembered reports whether an earlier path had the same link. A leaf's signature
+// is never remembered: leaves are many and come once.
+func (b *builder) remembered(child, parent *x509.Certificate) bool {
+	links := b.verifier.Links
+	return links != nil && len(b.path) > 1 && links.Verified(child, parent)
 }
 
 func (b *builder) knownSignature(child, parent *x509.Certificate) (err error, known bool) {

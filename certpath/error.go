@@ -83,8 +83,14 @@ func printable(s string) string {
 	return s
 }
 
-// subjectOf names a certificate for an operator.
-func subjectOf(c *x509.Certificate) string { return nameOf(c.RawSubject, c.Subject.String) }
+// subjectOf names a certificate for an operator. Those of workloads often have
+// an empty subject; their serial number stands in for it.
+func subjectOf(c *x509.Certificate) string {
+	if string(c.RawSubject) == emptyName && c.SerialNumber.BitLen() <= 8*maxSerialBytes {
+		return "serial number " + c.SerialNumber.Text(16)
+	}
+	return nameOf(c.RawSubject, c.Subject.String)
+}
 
 // issuerOf names the issuer that a certificate claims.
 func issuerOf(c *x509.Certificate) string { return nameOf(c.RawIssuer, c.Issuer.String) }

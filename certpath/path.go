@@ -87,7 +87,7 @@ func (b *builder) mint(id workloadid.ID) *Path {
 		notAfter:     leaf.NotAfter,
 		refs:         make([]trust.CertRef, len(b.path)),
 		leafSHA256:   sha256.Sum256(leaf.Raw),
-		checks:       len(b.signed),
+		checks:       b.spent,
 	}
 	p.evidence = assurance.Evidence{
 		IssuerSPKI:     make([][32]byte, len(b.path)-1),

@@ -31,8 +31,7 @@ type policyNode struct {
 const anyPolicy = "\x55\x1d\x20\x00"
 
 // checkPolicies processes certificate policies (RFC 5280 §6.1 as updated by RFC
-// 9618; PKIX-14). path is leaf first, anchor last. at is the number of the
-// certificate at fault.
+// 9618; PKIX-14). path is leaf first, anchor last.
 func checkPolicies(path []*x509.Certificate, in PolicyInputs) *Error {
 	if policiesCannotMatter(path, in) {
 		return nil

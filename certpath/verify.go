@@ -135,26 +135,26 @@ func (v *Verifier) verify(chain []*x509.Certificate, bundle *trust.Bundle, role 
 	if v.Profile == ProfilePKIX {
 		maxSANs = maxSANsPKIX
 	}
-	if fault := v.step("limits", checkLimits(chain, maxSANs), ""); fault != nil {
+	fault := checkLimits(chain, maxSANs)
+	if fault = v.step("limits", fault, "number, size and names"); fault != nil {
 		return nil, fault
 	}
 	leaf := chain[0]
 
 	var id workloadid.ID
 	if v.Profile != ProfilePKIX {
-		var fault *Error
 		id, fault = identify(leaf)
 		if fault = v.step("identifier", fault, id.String()); fault != nil {
 			return nil, fault
 		}
 	}
-	if fault := v.step("origin", v.checkOrigin(id, bundle), ""); fault != nil {
+	fault = v.checkOrigin(id, bundle)
+	if fault = v.step("origin", fault, id.Origin().String()); fault != nil {
 		return nil, fault
 	}
-
 	options := bundle.Options()
-	fault := v.checkLeaf(leaf, id, bundle, options, role, now)
-	if fault = v.step("leaf", fault, ""); fault != nil {
+	fault = v.checkLeaf(leaf, id, bundle, options, role, now)
+	if fault = v.step("leaf", fault, "profile, key and validity"); fault != nil {
 		return nil, fault
 	}
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -184,6 +185,15 @@ func TestReasons(t *testing.T) {
 		{"an issuer that is a leaf (PKIX-02)", ReasonNotCA, 1, below(func(c *x509.Certificate) { c.IsCA = false })},
 		{"an issuer without basic constraints (PKIX-02)", ReasonNotCA, 1, below(func(c *x509.Certificate) { c.BasicConstraintsValid = false })},
 		{"an issuer that must not sign certificates (PKIX-02)", ReasonNotCA, 1, below(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature })},
+		{"an issuer whose key usage has no bit, which std takes for none", ReasonNotCA, 1, func(f fixture, q *question) {
+			q.chain[1] = f.resign(q.root, q.chain[1], func(tbs *tbsCertificate) {
+				for i := range tbs.Extensions {
+					if tbs.Extensions[i].Id.String() == "2.5.29.15" {
+						tbs.Extensions[i].Value = []byte{3, 1, 0}
+					}
+				}
+			})
+		}},
 		{"an anchor of version 1 (CERT-16)", ReasonNotCA, 2, func(f fixture, q *question) {
 			q.root.Certificate = f.resign(q.root, q.root.Certificate, func(tbs *tbsCertificate) { tbs.Version, tbs.Extensions = 0, nil })
 			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{}, q.root)
@@ -324,6 +334,16 @@ func TestAccepted(t *testing.T) {
 		{"a CA-only chain in the pkix profile", 1, func(f fixture, q *question) {
 			q.chain, q.verifier.Profile, q.role = []*x509.Certificate{q.issuing.Certificate}, ProfilePKIX, 0
 		}},
+		{"an anchor with serial number 0 in the pkix profile", 2, func(f fixture, q *question) {
+			q.verifier.Profile = ProfilePKIX
+			q.root.Certificate = f.resign(q.root, q.root.Certificate, func(tbs *tbsCertificate) { tbs.Serial = new(big.Int) })
+			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{}, q.root)
+		}},
+		{"an anchor without authority key identifier, issued by another, in the pkix profile", 1, func(f fixture, q *question) {
+			q.verifier.Profile = ProfilePKIX
+			q.issuing.Certificate = f.resign(q.root, q.issuing.Certificate, func(tbs *tbsCertificate) { tbs.Extensions = withoutAKI(tbs.Extensions) })
+			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{}, q.issuing)
+		}},
 		{"no identifier in the pkix profile", 2, func(f fixture, q *question) {
 			q.chain = f.leaf(q.issuing, devpki.LeafOptions{URIs: []string{}, DNS: []string{"www.example.com"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 			q.verifier.Profile = ProfilePKIX
@@ -435,19 +455,27 @@ func TestWindowIsTheNarrowest(t *testing.T) {
 }
 
 // linkSet is a Links for tests.
-type linkSet struct{ known map[string]bool }
-
-func (l linkSet) key(child, parent *x509.Certificate) string {
-	return string(child.Raw) + string(parent.Raw)
+type linkSet struct {
+	known    map[string]bool
+	remember int // calls
 }
-func (l linkSet) Verified(child, parent *x509.Certificate) bool { return l.known[l.key(child, parent)] }
-func (l linkSet) Remember(child, parent *x509.Certificate)      { l.known[l.key(child, parent)] = true }
+
+func linkKey(child, parent *x509.Certificate) string { return string(child.Raw) + string(parent.Raw) }
+
+func (l *linkSet) Verified(child, parent *x509.Certificate) bool {
+	return l.known[linkKey(child, parent)]
+}
+
+func (l *linkSet) Remember(child, parent *x509.Certificate) {
+	l.known[linkKey(child, parent)] = true
+	l.remember++
+}
 
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	f := fixture{t}
 	q := f.accepted()
-	links := linkSet{make(map[string]bool)}
+	links := &linkSet{known: make(map[string]bool)}
 	q.verifier.Links = links
 
 	stranger := f.intermediate(f.root("stranger", nil), "stranger issuing", nil)
@@ -456,8 +484,8 @@ func TestLinks(t *testing.T) {
 	if _, err := q.ask(); ReasonOf(err) != ReasonUntrustedChain {
 		t.Fatalf("Verify() = %v, want %v", err, ReasonUntrustedChain)
 	}
-	if len(links.known) != 0 {
-		t.Errorf("a rejected chain left %d links, want none", len(links.known))
+	if links.remember != 0 {
+		t.Errorf("a rejected chain left %d links, want none", links.remember)
 	}
 
 	q.chain = good
@@ -470,8 +498,8 @@ func TestLinks(t *testing.T) {
 			t.Errorf("call %d took %d signature checks, want %d", i, path.SignatureChecks(), want)
 		}
 	}
-	if len(links.known) != 1 {
-		t.Errorf("%d links are known, want the one of issuing CA and root", len(links.known))
+	if links.remember != 1 || !links.Verified(q.issuing.Certificate, q.root.Certificate) {
+		t.Errorf("%d links were remembered, want once the one of issuing CA and root", links.remember)
 	}
 
 	// A remembered link spares the signature and nothing else.
@@ -479,6 +507,34 @@ func TestLinks(t *testing.T) {
 	q.chain = f.leaf(q.issuing, devpki.LeafOptions{NotBefore: now, NotAfter: now.Add(72 * time.Hour)})
 	if _, err := q.ask(); ReasonOf(err) != ReasonExpired {
 		t.Errorf("Verify() = %v, want %v", err, ReasonExpired)
+	}
+
+	// Nothing spares the signature of a leaf.
+	q.now, q.verifier.Links = now, alwaysLinked{}
+	q.chain = []*x509.Certificate{f.resign(q.root, good[0], nil), good[1]}
+	if _, err := q.ask(); ReasonOf(err) != ReasonBadSignature {
+		t.Errorf("Verify() of a forged leaf = %v, want %v", err, ReasonBadSignature)
+	}
+}
+
+// TestNearestCandidateIsReported: of two ways that both lack an issuer, the
+// operator reads about the one that went further.
+func TestNearestCandidateIsReported(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	q := f.accepted()
+	middle := f.intermediate(f.root("far", nil), "middle", nil)
+	template := *q.issuing.Certificate
+	template.SignatureAlgorithm = 0
+	der, err := x509.CreateCertificate(rand.Reader, &template, middle.Certificate, template.PublicKey, middle.Key)
+	f.must(err)
+	cross, err := x509.ParseCertificate(der)
+	f.must(err)
+	q.chain = append(q.chain, cross, middle.Certificate)
+	q.bundle = f.bundle(prodOrigin, trust.BundleOptions{}, f.root("elsewhere", nil))
+	_, err = q.ask()
+	if ReasonOf(err) != ReasonUntrustedChain || err.(*Error).Depth != 3 || !strings.Contains(err.Error(), `issuer "CN=far"`) {
+		t.Errorf("Verify() = %v, want %v at depth 3 that names the issuer far", err, ReasonUntrustedChain)
 	}
 }
 
@@ -520,6 +576,39 @@ func TestErrorsAreSafeToPrint(t *testing.T) {
 		if len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\r\n\x1b") {
 			t.Errorf("Error() = %q, want it escaped and short", err)
 		}
+	}
+}
+
+// TestForeignErrorsAreSafeToPrint: crypto/x509 repeats what it could not parse.
+func TestForeignErrorsAreSafeToPrint(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{strings.Repeat("x", 5000), "line\nline", "\x1b[31m", "\u202e"} {
+		got := (&Error{Reason: ReasonMalformed, Err: errors.New(text)}).Error()
+		if len(got) > 300 || strings.ContainsAny(got, "\n\x1b\u202e") {
+			t.Errorf("Error() = %q, want it escaped and short", got)
+		}
+	}
+}
+
+// TestBindingIsAsserted: should the search ever end anywhere else, the anchor's
+// origin still has the last word (TD-03, CERT-17).
+func TestBindingIsAsserted(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	q := f.accepted()
+	id, err := Identify(q.chain[0])
+	f.must(err)
+	b := &builder{verifier: &q.verifier, bundle: q.bundle, chain: q.chain, path: append(q.chain[:2:2], q.root.Certificate)}
+	if fault := b.assertBinding(id); fault != nil {
+		t.Fatalf("assertBinding() = %v, want none", fault)
+	}
+	b.path[2] = f.root("prod root", nil).Certificate
+	if fault := b.assertBinding(id); fault == nil || fault.Reason != ReasonUntrustedChain {
+		t.Errorf("assertBinding() of a foreign anchor = %v, want %v", fault, ReasonUntrustedChain)
+	}
+	b.path[2], b.bundle = q.root.Certificate, f.bundle("spiffe://partner.example", trust.BundleOptions{}, q.root)
+	if fault := b.assertBinding(id); fault == nil || fault.Reason != ReasonUntrustedChain {
+		t.Errorf("assertBinding() with the bundle of another origin = %v, want %v", fault, ReasonUntrustedChain)
 	}
 }
 

@@ -136,7 +136,7 @@ type Statement struct {
 	// PolicyOID is a certificate policy of the leaf, such as 1.3.6.1.4.1.99999.1.
 	PolicyOID string `yaml:"policy_oid"`
 	// MIAL is the machine identity assurance level, 0 to 4.
-	MIAL int `yaml:"mial"`
+	MIAL int `yaml:"mial" required:"true"`
 	// MAAL grades the eight characteristics of the authentication, 0 to 4 each, by the local profile maal-local/1.
 	MAAL map[string]int `yaml:"maal"`
 }

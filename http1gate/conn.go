@@ -267,8 +267,8 @@ func (c *Conn) reject(v *Violation) (int, error) {
 		response = v.response()
 	}
 	// The peer may be gone or not reading; either way the stream ends here.
-	c.Conn.SetWriteDeadline(time.Now().Add(refusalTimeout))
-	c.Conn.Write(response)
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(refusalTimeout)) // a failing connection ends anyway
+	_, _ = c.Conn.Write(response)
 	return 0, io.EOF
 }
 
@@ -342,5 +342,5 @@ func (c *Conn) disarm() {
 	if set := c.deadline.Load(); set != 0 {
 		t = time.Unix(0, set)
 	}
-	c.Conn.SetReadDeadline(t)
+	_ = c.Conn.SetReadDeadline(t) // fails on a closed connection only, which the next read tells
 }

@@ -13,6 +13,8 @@ type head struct {
 	has    fieldSet
 	length int64 // Content-Length
 
+	options int // members of Connection fields
+
 	host      span
 	authority span // of an absolute target
 }
@@ -316,6 +318,11 @@ func (h *head) judgeConnection(value []byte) *Violation {
 		var option []byte
 		option, value, more = bytes.Cut(value, []byte{','})
 		option = trimSpace(option)
+		// Empty members count too: each option costs the handler a look at every
+		// field.
+		if h.options++; h.options > maxConnectionOptions {
+			return connectionOption
+		}
 		switch {
 		case len(option) == 0:
 		case !isToken(option):

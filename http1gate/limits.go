@@ -42,6 +42,10 @@ const maxBlankLines = 2
 // speaks another protocol is refused at its first octets.
 const maxMethodBytes = 32
 
+// maxConnectionOptions bounds the members of the Connection fields. Real requests
+// have one or two.
+const maxConnectionOptions = 32
+
 var defaultMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 var noLimits Limits

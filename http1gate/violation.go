@@ -86,7 +86,7 @@ var (
 	fieldValue                = violation(FieldValue, 400, "a field value has a control octet")
 	spaceBeforeColon          = violation(SpaceBeforeColon, 400, "white space between a field name and its colon")
 	duplicateField            = violation(DuplicateField, 400, "a field that may occur once occurs again")
-	connectionOption          = violation(ConnectionOption, 400, "the Connection field is not a list of names")
+	connectionOption          = violation(ConnectionOption, 400, "the Connection field is not a short list of names")
 	contentLengthInvalid      = violation(ContentLengthInvalid, 400, "the Content-Length is not a plain number")
 	contentLengthDuplicate    = violation(ContentLengthDuplicate, 400, "there is more than one Content-Length field")
 	transferEncodingInvalid   = violation(TransferEncodingInvalid, 501, "the Transfer-Encoding is not exactly chunked")

@@ -11,13 +11,13 @@ import (
 // callers are the routes that agree in host, SNI and path, by caller.
 type callers struct {
 	byPattern workloadid.Index[choices]
-	fallback  *choices // any caller
+	fallback  choices // any caller
 }
 
 // at returns the place for the routes with the caller of m.
 func (c *callers) at(m *Match) *choices {
 	if m.Caller.IsZero() {
-		return place(&c.fallback)
+		return &c.fallback
 	}
 	return c.byPattern.At(m.Caller)
 }
@@ -28,29 +28,29 @@ func (c *callers) find(k *Key) (best *Route) {
 		best = under.find(k)
 		return best != nil
 	})
-	if best == nil && c.fallback != nil {
+	if best == nil {
 		best = c.fallback.find(k)
 	}
 	return best
 }
 
-// choices are the routes that differ in methods and headers only, by form, the
-// more specific first.
-type choices struct{ forms []form }
+// choices are the routes that differ in methods and headers only.
+type choices struct {
+	forms    []form // the more specific first
+	fallback *Route // any method and no headers
+}
 
 // form has the routes that ask for the same headers and that all have methods,
 // or have none.
 type form struct {
-	headers   []string // the names, sorted
-	anyMethod bool
-	values    value
+	headers []string // the names, sorted
+	values  value
 }
 
 // value stands behind one value of each of the first headers of a form.
 type value struct {
-	next     map[string]*value // by the value of the next header
-	byMethod map[string]*Route
-	route    *Route // for any method
+	next   index[value] // by the value of the next header
+	routes []*Route     // behind all headers; no method is in two of them
 }
 
 // fill puts routes into c, which is empty, and returns a fault for every one
@@ -66,38 +66,31 @@ func (c *choices) fill(routes []*Route) (faults []*Error) {
 		}
 		groups = append(groups, routes[start:end])
 	}
-	c.forms = make([]form, len(groups))
 	for i, group := range groups {
-		c.forms[i].fill(group)
 		for _, other := range groups[i:] {
 			faults = append(faults, conflicts(group, other)...)
+		}
+		if m := &group[0].Match; len(m.Methods) == 0 && len(m.Headers) == 0 {
+			c.fallback = group[0]
+		} else {
+			c.forms = append(c.forms, newForm(group))
 		}
 	}
 	return faults
 }
 
-func (f *form) fill(routes []*Route) {
-	first := &routes[0].Match
-	f.anyMethod = len(first.Methods) == 0
-	for _, h := range first.Headers {
+func newForm(routes []*Route) (f form) {
+	for _, h := range routes[0].Match.Headers {
 		f.headers = append(f.headers, h.Name)
 	}
 	for _, r := range routes {
 		v := &f.values
 		for _, h := range r.Match.Headers {
-			v = entry(&v.next, h.Value)
+			v = v.next.at(h.Value)
 		}
-		if f.anyMethod {
-			v.route = r
-			continue
-		}
-		for _, method := range r.Match.Methods {
-			if v.byMethod == nil {
-				v.byMethod = make(map[string]*Route)
-			}
-			v.byMethod[method] = r
-		}
+		v.routes = append(v.routes, r)
 	}
+	return f
 }
 
 // compareForms orders routes by methods, then by the number of headers. The
@@ -125,7 +118,7 @@ func (c *choices) find(k *Key) *Route {
 			return r
 		}
 	}
-	return nil
+	return c.fallback
 }
 
 // find returns the only route of f that can match k, if it does.
@@ -139,12 +132,14 @@ func (f *form) find(k *Key) *Route {
 		if !once {
 			return nil
 		}
-		if v = v.next[got]; v == nil {
+		if v = v.next.get(got); v == nil {
 			return nil
 		}
 	}
-	if f.anyMethod {
-		return v.route
+	for _, r := range v.routes {
+		if len(r.Match.Methods) == 0 || slices.Contains(r.Match.Methods, k.Method) {
+			return r
+		}
 	}
-	return v.byMethod[k.Method]
+	return nil
 }

@@ -59,6 +59,7 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("route %d (%q): %v", e.Index+1, e.Route, e.Reason)
 	case ReasonConflict:
 		return fmt.Sprintf("routes %q and %q: %v", e.Other, e.Route, e.Reason)
+	default:
+		return fmt.Sprintf("route %q: %q: %v", e.Route, e.Value, e.Reason)
 	}
-	return fmt.Sprintf("route %q: %q: %v", e.Route, e.Value, e.Reason)
 }

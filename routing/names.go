@@ -9,27 +9,27 @@ import (
 // names and scopes alike, so that the three never disagree about what a name
 // matches.
 type names[V any] struct {
-	exact    map[string]*V
-	suffix   map[string]*V // of "*.suffix", with the leading dot
-	longest  int           // octets of the longest suffix
-	fallback *V            // any name
+	exact    index[V]
+	suffix   index[V] // of "*.suffix", with the leading dot
+	longest  int      // octets of the longest suffix
+	fallback V        // any name
 }
 
-// at returns the place of the value under pattern, made when it is missing.
+// at returns the place of the value under pattern.
 func (n *names[V]) at(pattern string) *V {
 	if pattern == "" {
-		return place(&n.fallback)
+		return &n.fallback
 	}
 	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
 		n.longest = max(n.longest, len(suffix))
-		return entry(&n.suffix, suffix)
+		return n.suffix.at(suffix)
 	}
-	return entry(&n.exact, pattern)
+	return n.exact.at(pattern)
 }
 
 // next returns the values under the patterns that match name, the most specific
-// first, one a call: from is 0 at first and then what the call before returned.
-// It returns nil when there are no more.
+// first and the fallback last, one a call: from is 0 at first and then what the
+// call before returned. It returns nil when there are no more.
 //
 // An iterator with a callback would be prettier; it would also make the key of
 // every look-up escape to the heap.
@@ -40,7 +40,7 @@ func (n *names[V]) next(name string, from int) (v *V, resume int) {
 		// a host of 127 labels costs no more than an honest one. There is at
 		// least one octet before the dot.
 		from = max(1, len(name)-n.longest)
-		if v = n.exact[name]; v != nil {
+		if v = n.exact.get(name); v != nil {
 			return v, from
 		}
 	}
@@ -51,33 +51,12 @@ func (n *names[V]) next(name string, from int) (v *V, resume int) {
 		}
 		suffix := name[from+dot:]
 		from += dot + 1
-		if v = n.suffix[suffix]; v != nil {
+		if v = n.suffix.get(suffix); v != nil {
 			return v, from
 		}
 	}
 	if from == done {
 		return nil, done
 	}
-	return n.fallback, done
-}
-
-// entry returns the value under key, made when it is missing.
-func entry[V any](m *map[string]*V, key string) *V {
-	v := (*m)[key]
-	if v == nil {
-		if *m == nil {
-			*m = make(map[string]*V)
-		}
-		v = new(V)
-		(*m)[key] = v
-	}
-	return v
-}
-
-// place returns what *p points to, made when it is missing.
-func place[V any](p **V) *V {
-	if *p == nil {
-		*p = new(V)
-	}
-	return *p
+	return &n.fallback, done
 }

@@ -4,50 +4,47 @@ import "strings"
 
 // paths are the routes that agree in host and SNI, by path.
 type paths struct {
-	exact    map[string]*callers
-	prefixes *prefix
-	fallback *callers // any path
+	exact    index[callers]
+	prefixes prefix
+	fallback callers // any path
 }
 
 // prefix stands behind one segment of all prefixes that begin alike.
 type prefix struct {
-	next map[string]*prefix
-	here *callers // the prefix ends here
+	here callers // the prefix ends here
+	next index[prefix]
 }
 
 // at returns the place for the routes with the path of m.
 func (p *paths) at(m *Match) *callers {
 	switch {
 	case m.Path == "":
-		return place(&p.fallback)
+		return &p.fallback
 	case m.PathExact:
-		return entry(&p.exact, m.Path)
+		return p.exact.at(m.Path)
 	}
-	node := place(&p.prefixes)
+	node := &p.prefixes
 	for rest := m.Path; rest != "/"; {
 		var segment string
 		segment, rest = cutSegment(rest)
-		node = entry(&node.next, segment)
+		node = node.next.at(segment)
 	}
-	return place(&node.here)
+	return &node.here
 }
 
 // find returns the best of the routes that match k.
 func (p *paths) find(k *Key) *Route {
-	if c := p.exact[k.Path]; c != nil {
-		if r := c.find(k); r != nil {
-			return r
+	if k.Path != "" {
+		if c := p.exact.get(k.Path); c != nil {
+			if r := c.find(k); r != nil {
+				return r
+			}
 		}
-	}
-	if p.prefixes != nil && k.Path != "" {
 		if r := p.prefixes.find(k.Path, k); r != nil {
 			return r
 		}
 	}
-	if p.fallback != nil {
-		return p.fallback.find(k)
-	}
-	return nil
+	return p.fallback.find(k)
 }
 
 // find looks behind n for what is left of the path, the longest prefix first. It
@@ -55,16 +52,13 @@ func (p *paths) find(k *Key) *Route {
 func (n *prefix) find(rest string, k *Key) *Route {
 	if rest != "/" {
 		segment, rest := cutSegment(rest)
-		if next := n.next[segment]; next != nil {
+		if next := n.next.get(segment); next != nil {
 			if r := next.find(rest, k); r != nil {
 				return r
 			}
 		}
 	}
-	if n.here != nil {
-		return n.here.find(k)
-	}
-	return nil
+	return n.here.find(k)
 }
 
 // cutSegment returns the first segment of path, which begins with a slash, and

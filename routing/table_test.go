@@ -304,12 +304,16 @@ func TestATableOfNoRoutesMatchesNothing(t *testing.T) {
 func TestRoutesAreCopiesInConfigurationOrder(t *testing.T) {
 	t.Parallel()
 	methods := []string{"PUT", "GET", "PUT"}
+	asked := []routing.HeaderMatch{{Name: "x-b", Value: "2"}, {Name: "x-a", Value: "1"}}
 	in := []routing.Route{
-		{Name: "b", Upstream: "ub", Index: 7, Match: routing.Match{Path: "/b/", Methods: methods}},
+		{Name: "b", Upstream: "ub", Index: 7, Match: routing.Match{Path: "/b/", Methods: methods, Headers: asked}},
 		{Name: "a", Upstream: "ua", Match: routing.Match{Path: "/"}},
 	}
 	table := mustCompile(t, in...)
-	methods[0], in[0].Name = "DELETE", "changed"
+	if methods[0] != "PUT" || asked[0] != (routing.HeaderMatch{Name: "x-b", Value: "2"}) {
+		t.Errorf("Compile changed its argument: methods %q, headers %q", methods, asked)
+	}
+	methods[0], asked[0].Value, in[0].Name = "DELETE", "changed", "changed"
 	routes := table.Routes()
 	if len(routes) != 2 || routes[0].Name != "b" || routes[1].Name != "a" || routes[0].Index != 0 || routes[1].Index != 1 {
 		t.Fatalf("Routes() = %+v, %+v; want b and a with the indices 0 and 1", routes[0], routes[1])
@@ -317,7 +321,7 @@ func TestRoutesAreCopiesInConfigurationOrder(t *testing.T) {
 	if m := routes[0].Match; m.Path != "/b/" || !slices.Equal(m.Methods, []string{"GET", "PUT"}) {
 		t.Errorf("Routes()[0] matches path %q and methods %q, want /b/ and GET, PUT", m.Path, m.Methods)
 	}
-	if got := table.Match(&routing.Key{Path: "/b/x", Method: "PUT"}); got != routes[0] || got.Upstream != "ub" {
+	if got := table.Match(&routing.Key{Path: "/b/x", Method: "PUT", Header: headers("X-A", "1", "X-B", "2")}); got != routes[0] || got.Upstream != "ub" {
 		t.Errorf("Match() = %p, want the very route of Routes(), %p", got, routes[0])
 	}
 	routes[0] = nil

@@ -99,7 +99,7 @@ type auditLog struct {
 	output   output
 	failures limiter
 
-	written, dropped, suppressed, errors atomic.Uint64
+	written, dropped, suppressed atomic.Uint64
 	// What the log itself says about losses; the writer's own.
 	saidDropped, saidSuppressed uint64
 }
@@ -275,8 +275,7 @@ func (a *auditLog) write(b []byte, records int) bool {
 		if err == nil {
 			return true
 		}
-		a.errors.Add(1)
-		a.output.failed(err, a.now())
+		a.output.health.failed(err, a.now())
 		if !a.block {
 			break
 		}
@@ -305,13 +304,12 @@ func (a *auditLog) release(c *chunk) {
 		c.b, c.records = c.b[:0], 0
 		a.free = append(a.free, c)
 	}
-	a.room.Broadcast()
-}
+	}
 
 // notices writes how many records are missing since it last said so.
 func (a *auditLog) notices() {
 	say := func(event string, n uint64, said *uint64) {
-		if n == *said || !a.output.healthy() {
+		if n == *said || a.output.health.current() != nil {
 			return
 		}
 		var l line
@@ -338,7 +336,10 @@ func (a *auditLog) close(ctx context.Context) error {
 	}
 	select {
 	case <-a.done:
-		return a.output.lastError()
+		if err := a.output.health.current(); err != nil {
+			return fmt.Errorf("telemetry: audit: %w", err)
+		}
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("telemetry: audit: %d records not written: %w", a.status().Queued, ctx.Err())
 	}
@@ -350,9 +351,9 @@ func (a *auditLog) status() AuditStatus {
 	a.mu.Unlock()
 	s := AuditStatus{
 		Enabled: true, Queued: queued, Written: a.written.Load(),
-		Dropped: a.dropped.Load(), Suppressed: a.suppressed.Load(), Errors: a.errors.Load(),
+		Dropped: a.dropped.Load(), Suppressed: a.suppressed.Load(),
 	}
-	a.output.report(&s)
+	a.output.health.report(&s)
 	return s
 }
 
@@ -367,9 +368,47 @@ type output struct {
 	broken bool     // the last write stopped inside a line
 	sealer *sealer  // nil: no seals
 
+	health health
+}
+
+// health is what became of writing. It has its own lock, so that asking for it
+// does not wait for a write: a write that hangs is when somebody asks.
+type health struct {
+	mu        sync.Mutex
 	failure   error // nil after a write that succeeded
 	lastErr   error
 	lastErrAt time.Time
+	failures  uint64
+}
+
+func (h *health) succeeded() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failure = nil
+}
+
+func (h *health) failed(err error, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failure, h.lastErr, h.lastErrAt = err, err, at
+	h.failures++
+}
+
+// current returns the failure that is not over yet.
+func (h *health) current() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failure
+}
+
+func (h *health) report(s *AuditStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.Healthy = h.failure == nil
+	s.Errors, s.LastErrorAt = h.failures, h.lastErrAt
+	if h.lastErr != nil {
+		s.LastError = h.lastErr.Error()
+	}
 }
 
 func (o *output) open(options AuditOptions, header func(event string) []byte) error {
@@ -417,15 +456,15 @@ func endLine(file *os.File) error {
 	return err
 }
 
-// reopen makes the file that now has the path the one that is written to. On an
-// error the old file stays in use.
+// reopen makes the file that now has the path the one that is written to, when the
+// write in progress is over. On an error the old file stays in use.
 func (o *output) reopen(now time.Time) error {
 	if o.path == "" {
 		return nil
 	}
 	file, err := openAudit(o.path)
 	if err != nil {
-		o.failed(err, now)
+		o.health.failed(err, now)
 		return err
 	}
 	o.mu.Lock()
@@ -436,11 +475,15 @@ func (o *output) reopen(now time.Time) error {
 	o.sealer.restart()
 	_, err = o.writeLocked(o.header(eventReopen))
 	if err := errors.Join(err, closeFile(old)); err != nil {
-		o.failedLocked(err, now)
+		o.health.failed(err, now)
 		return fmt.Errorf("telemetry: audit: reopening: %w", err)
 	}
 	return nil
 }
+
+// tornEnd ends a line that a failed write tore. The tilde keeps it from being
+// taken for a whole record, or for a seal, when only the line feed was missing.
+var tornEnd = []byte("~\n")
 
 // write writes whole lines and returns how many octets of b were written. After a
 // write that stopped inside a line, the next one ends that line first.
@@ -452,10 +495,12 @@ func (o *output) write(b []byte) (n int, err error) {
 
 func (o *output) writeLocked(b []byte) (n int, err error) {
 	if o.broken {
-		if n, err := o.w.Write([]byte{'\n'}); err != nil || n == 0 {
+		n, err := o.w.Write(tornEnd)
+		n = min(max(n, 0), len(tornEnd))
+		o.sealer.write(tornEnd[:n])
+		if n < len(tornEnd) {
 			return 0, errors.Join(err, io.ErrShortWrite)
 		}
-		o.sealer.write([]byte{'\n'})
 		o.broken = false
 	}
 	n, err = o.w.Write(b)
@@ -468,7 +513,7 @@ func (o *output) writeLocked(b []byte) (n int, err error) {
 		o.broken = n > 0 && b[n-1] != '\n'
 		return n, err
 	}
-	o.failure = nil
+	o.health.succeeded()
 	return n, nil
 }
 
@@ -485,50 +530,17 @@ func (o *output) sealLocked(at time.Time) {
 	}
 	b, value := o.sealer.record(at)
 	n, err := o.w.Write(b)
-	if err == nil && n == len(b) {
-		o.sealer.commit(b, value)
-		return
-	}
-	// What was written of the seal is data like any other now; the next seal covers it.
 	n = min(max(n, 0), len(b))
-	o.sealer.write(b[:n])
-	o.broken = n > 0
-	o.failedLocked(errors.Join(err, io.ErrShortWrite), at)
-}
-
-func (o *output) failed(err error, at time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.failedLocked(err, at)
-}
-
-func (o *output) failedLocked(err error, at time.Time) {
-	o.failure, o.lastErr, o.lastErrAt = err, err, at
-}
-
-func (o *output) healthy() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.failure == nil
-}
-
-// lastError returns the failure that is not over yet.
-func (o *output) lastError() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.failure != nil {
-		return fmt.Errorf("telemetry: audit: %w", o.failure)
+	if n == len(b) {
+		o.sealer.commit(b, value)
+	} else {
+		// What was written of the seal is data like any other now; the next one covers it.
+		o.sealer.write(b[:n])
+		o.broken = n > 0
+		err = errors.Join(err, io.ErrShortWrite)
 	}
-	return nil
-}
-
-func (o *output) report(s *AuditStatus) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s.Healthy = o.failure == nil
-	s.LastErrorAt = o.lastErrAt
-	if o.lastErr != nil {
-		s.LastError = o.lastErr.Error()
+	if err != nil {
+		o.health.failed(err, at)
 	}
 }
 
@@ -539,7 +551,7 @@ func (o *output) close(now time.Time) {
 		return
 	}
 	if err := closeFile(o.file); err != nil {
-		o.failedLocked(err, now)
+		o.health.failed(err, now)
 	}
 }
 

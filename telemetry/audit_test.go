@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -243,14 +244,20 @@ func TestFullQueueBlocksIfAskedTo(t *testing.T) {
 // faulty fails as long as it is told to, after writing part of what it got.
 type faulty struct {
 	buffer
-	fail  bool
+	fail  atomic.Bool
 	quota int
+}
+
+func newFaulty(fail bool, quota int) *faulty {
+	f := &faulty{quota: quota}
+	f.fail.Store(fail)
+	return f
 }
 
 var errDisk = errors.New("no space left on device")
 
 func (f *faulty) Write(p []byte) (int, error) {
-	if !f.fail {
+	if !f.fail.Load() {
 		return f.buffer.Write(p)
 	}
 	n, _ := f.buffer.Write(p[:min(f.quota, len(p))])
@@ -260,12 +267,12 @@ func (f *faulty) Write(p []byte) (int, error) {
 func TestFailedWriteIsCountedAndVisibleAndHealed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		disk := &faulty{quota: 100}
+		disk := newFaulty(false, 100)
 		tel := must(New(Options{Audit: AuditOptions{Writer: disk}}))(t)
 		if !tel.AuditStatus().Healthy {
 			t.Error("Healthy = false before anything happened, want true")
 		}
-		disk.fail = true
+		disk.fail.Store(true)
 		tel.Request(served(t))
 		time.Sleep(time.Second) // synthetic: the flush interval passes
 		synctest.Wait()
@@ -273,14 +280,14 @@ func TestFailedWriteIsCountedAndVisibleAndHealed(t *testing.T) {
 		if s.Healthy || s.Errors != 1 || s.Dropped != 1 || !strings.Contains(s.LastError, errDisk.Error()) || s.LastErrorAt.IsZero() {
 			t.Errorf("AuditStatus() after a failed write = %+v, want it unhealthy with the error and one record dropped", s)
 		}
-		disk.fail = false
+		disk.fail.Store(false)
 		tel.Request(served(t))
 		shutdown(t, tel)
 		if s := tel.AuditStatus(); !s.Healthy || s.Written != 2 || s.LastError == "" {
 			t.Errorf("AuditStatus() when it is over = %+v, want it healthy with 2 written and the error still told", s)
 		}
 		lines := slices.Collect(strings.Lines(disk.String()))
-		if len(lines) != 4 || len(lines[1]) != 101 {
+		if len(lines) != 4 || len(lines[1]) != 102 {
 			t.Fatalf("log = %q, want start, the torn line ended, the next request, lost", lines)
 		}
 		rest := lines[2] + lines[3]
@@ -293,13 +300,13 @@ func TestFailedWriteIsCountedAndVisibleAndHealed(t *testing.T) {
 func TestBlockRepeatsFailedWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		disk := &faulty{quota: 100}
+		disk := newFaulty(false, 100)
 		tel := must(New(Options{Audit: AuditOptions{Writer: disk, OnFull: OnFullBlock}}))(t)
-		disk.fail = true
+		disk.fail.Store(true)
 		tel.Request(served(t))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		disk.fail = false
+		disk.fail.Store(false)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		shutdown(t, tel)
@@ -450,7 +457,7 @@ func TestAuditOptionsThatMakeNoSense(t *testing.T) {
 		{"negative interval", AuditOptions{Writer: io.Discard, FlushInterval: -1}},
 		{"negative rate", AuditOptions{Writer: io.Discard, FailuresPerSecond: -1}},
 		{"file in a directory that does not exist", AuditOptions{File: filepath.Join(t.TempDir(), "no", "such")}},
-		{"writer that fails at once", AuditOptions{Writer: &faulty{fail: true}}},
+		{"writer that fails at once", AuditOptions{Writer: newFaulty(true, 0)}},
 	} {
 		if tel, err := New(Options{Audit: tt.o}); err == nil {
 			t.Errorf("%s: New() = nil error, want one", tt.name)

@@ -129,6 +129,6 @@ func (t *Telemetry) observeOwn() {
 	}
 	single(MetricAuditDropped, t.audit.dropped.Load)
 	single(MetricAuditSuppressed, t.audit.suppressed.Load)
-	single(MetricAuditErrors, t.audit.errors.Load)
+	single(MetricAuditErrors, func() uint64 { return t.audit.status().Errors })
 	single(MetricAuditQueued, func() uint64 { return uint64(t.audit.status().Queued) })
 }

@@ -254,11 +254,7 @@ func (t *Telemetry) Reopen() error {
 	if t.audit == nil {
 		return nil
 	}
-	err := t.audit.output.reopen(t.now())
-	if err != nil {
-		t.audit.errors.Add(1)
-	}
-	return err
+	return t.audit.output.reopen(t.now())
 }
 
 // AuditStatus returns the state of the audit log.

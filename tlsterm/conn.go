@@ -78,8 +78,8 @@ func (c *Conn) Start() time.Time { return c.start }
 
 // Handshake returns the record of the handshake. It is put together anew on
 // every call, from what the connection needs anyway, so that idle connections
-// stay small: Chain and the durations in Verdict are not kept. For every request,
-// use [Conn.Peer] and [Conn.SNI].
+// stay small: Chain, JudgeTime and the durations in Verdict are not kept. For every
+// request, use [Conn.Peer] and [Conn.SNI].
 func (c *Conn) Handshake() *Handshake {
 	state := c.tls.ConnectionState()
 	h := &Handshake{

@@ -42,6 +42,7 @@ type attempt struct {
 	sni      string
 	chain    []*x509.Certificate // as presented; the array that crypto/tls retains
 	verdict  verifycache.Verdict
+	judged   time.Duration // how long the verdict took
 	snapshot trust.Digest
 }
 
@@ -177,7 +178,9 @@ func (a *attempt) verify(state tls.ConnectionState) error {
 	snapshot := a.l.o.Trust.Load()
 	a.chain = chain
 	a.snapshot = snapshot.Digest()
+	asked := time.Now()
 	a.verdict = a.l.o.Cache.Verify(chain, certpath.RoleClient, a.l.o.Scope, snapshot)
+	a.judged = time.Since(asked)
 	switch {
 	case a.verdict.Accepted():
 		adopt(chain, a.verdict.Path.Certificates())
@@ -272,7 +275,7 @@ func (a *attempt) record(conn *Conn, err error) *Handshake {
 	}
 	if conn != nil {
 		h := conn.Handshake()
-		h.Verdict = a.verdict
+		h.Verdict, h.JudgeTime = a.verdict, a.judged
 		if h.Outcome != Accepted {
 			h.Chain = summarize(a.chain)
 		}
@@ -284,8 +287,8 @@ func (a *attempt) record(conn *Conn, err error) *Handshake {
 		Start: a.start, Duration: time.Since(a.began), QueueWait: a.socket.gate.waited,
 		Outcome: Failed, Reason: reasonOf(err), Err: err,
 		SNI:     a.sni,
-		Verdict: a.verdict,
-		Chain:   summarize(a.chain),
+		Verdict: a.verdict, JudgeTime: a.judged,
+		Chain: summarize(a.chain),
 	}
 }
 

@@ -250,7 +250,7 @@ func (l *Listener) left(client netip.Addr) { l.places.leave(client) }
 func (l *Listener) establish(a *attempt, c *Conn) {
 	a.socket.settle()
 	// Set before it can fire and before anybody finds the connection.
-	c.timer = time.AfterFunc(time.Hour, func() { c.Close() })
+	c.timer = time.AfterFunc(time.Hour, func() { _ = c.Close() })
 	c.timer.Reset(c.life)
 	l.mu.Lock()
 	l.live[c.id] = c
@@ -259,7 +259,7 @@ func (l *Listener) establish(a *attempt, c *Conn) {
 	select {
 	case l.ready <- c:
 	case <-l.done:
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -376,7 +376,7 @@ func (l *Listener) snapshot() []*Conn {
 // short farewell, so that peers that do not read cannot stall it, and returns
 // the error of ctx.
 func (l *Listener) Drain(ctx context.Context) error {
-	l.Close()
+	_ = l.Close()
 	select {
 	case <-l.empty:
 		return nil
@@ -387,7 +387,7 @@ func (l *Listener) Drain(ctx context.Context) error {
 	for range drainers {
 		workers.Go(func() {
 			for c := range rest {
-				c.Close()
+				_ = c.Close()
 			}
 		})
 	}

@@ -34,12 +34,12 @@ type Observer struct {
 type Outcome uint8
 
 const (
-	// Failed: no connection came of it.
+	// Failed means that no connection came of it.
 	Failed Outcome = iota
-	// Accepted: the peer is authenticated.
+	// Accepted means that the peer is authenticated.
 	Accepted
-	// Admitted: the peer's chain was rejected and the handshake finished in spite
-	// of it, as [Options.AdmitRejected] wants.
+	// Admitted means that the peer's chain was rejected and the handshake finished
+	// in spite of it, as [Options.AdmitRejected] wants.
 	Admitted
 )
 
@@ -64,6 +64,7 @@ type Handshake struct {
 	Start     time.Time     // of the connection, by Options.Now
 	Duration  time.Duration // from accept
 	QueueWait time.Duration // of it, waiting for CPU tokens
+	JudgeTime time.Duration // of it, until there was a verdict about the chain, cached or not
 
 	Outcome Outcome
 	// Reason is empty for an accepted peer and otherwise one of [Reasons].

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -109,6 +110,7 @@ func TestParseAnchorsRefuses(t *testing.T) {
 		{"keys that are an object", `{"keys":{}}`, trust.ReasonMember, "not an array"},
 		{"keys twice (BUN-08)", "{\"keys\":[],\n\"keys\":[]}", trust.ReasonDuplicateMember, `line 2: `},
 		{"keys twice, once escaped", `{"keys":[],"k\u0065ys":[]}`, trust.ReasonDuplicateMember, `"keys"`},
+		{"keys twice behind a number that no float64 holds", `{"a":1e999,"keys":[],"keys":[]}`, trust.ReasonDuplicateMember, `"keys"`},
 		{"a member twice within an entry", `{"keys":[{"use":"x509-svid","a":{},"use":"jwt-svid"}]}`, trust.ReasonDuplicateMember, `"use"`},
 		{"a trust domain twice (BUN-08)", `{"trust_domains":{"prod.example":{"keys":[]},"prod.example":{"keys":[]}}}`, trust.ReasonDuplicateMember, `"prod.example"`},
 		{"a sequence with a fraction", `{"keys":[],"spiffe_sequence":7.0}`, trust.ReasonMember, "spiffe_sequence"},
@@ -155,6 +157,7 @@ func TestParseAnchorsReadsBundles(t *testing.T) {
 	}{
 		{"an empty array (BUN-01)", bundleJSON(t), nil, nil},
 		{"two entries", bundleJSON(t, jwk(b), jwk(a)), []*x509.Certificate{b, a}, nil},
+		{"a number that no float64 holds", toJSON(t, map[string]any{"a": json.Number("1e999"), "keys": []any{jwk(a)}}), []*x509.Certificate{a}, nil},
 		{"white space before it", append([]byte("\n\t "), bundleJSON(t, jwk(a))...), []*x509.Certificate{a}, nil},
 		{"a byte order mark", append([]byte("\xef\xbb\xbf"), bundleJSON(t, jwk(a))...), []*x509.Certificate{a}, nil},
 		{"members it does not know", toJSON(t, map[string]any{"keys": []any{jwk(a)}, "x": map[string]any{"keys": 1}}), []*x509.Certificate{a}, nil},

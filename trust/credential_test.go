@@ -229,7 +229,7 @@ func TestCredentialDigestFollowsTheChain(t *testing.T) {
 		return c
 	}
 	leaf := issue(t, ca, devpki.LeafOptions{})
-	if parse(leaf).Digest() != parse(leaf).Digest() {
+	if first, second := parse(leaf), parse(leaf); first.Digest() != second.Digest() {
 		t.Error("the same credential has two digests")
 	}
 	if parse(leaf).Digest() == parse(issue(t, ca, devpki.LeafOptions{})).Digest() {

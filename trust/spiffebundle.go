@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"time"
@@ -201,8 +202,10 @@ func checkJSON(data []byte) *Error {
 	decoder.UseNumber() // a float64 could not hold every number that is well-formed
 	for {
 		token, err := decoder.Token()
-		if err != nil {
-			return nil // io.EOF: the syntax was found good above
+		if err == io.EOF {
+			return nil
+		} else if err != nil { // the syntax was found good above; but never leave a document unscanned
+			return &Error{Reason: ReasonJSON, Err: err}
 		}
 		if n := len(open); n > 0 && open[n-1].isName {
 			if name, ok := token.(string); ok {

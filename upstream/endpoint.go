@@ -64,7 +64,7 @@ func (e *endpoint) take(u *Upstream, in *bufio.Reader, now time.Time, fresh bool
 		c.close()
 	}
 	e.mu.Lock()
-	if e.open >= u.o.MaxConns && !e.evict() {
+	if e.open >= u.o.MaxConns {
 		e.mu.Unlock()
 		return nil, nil
 	}
@@ -100,19 +100,6 @@ func (e *endpoint) pop() *conn {
 	e.idle[last] = nil
 	e.idle = e.idle[:last]
 	return c
-}
-
-// evict closes the idle connection that was used longest ago, to make room for
-// a fresh one. The caller holds mu.
-func (e *endpoint) evict() bool {
-	if len(e.idle) == 0 {
-		return false
-	}
-	c := e.idle[0]
-	e.idle = slices.Delete(e.idle, 0, 1)
-	e.open--
-	c.wire.Conn.Close()
-	return true
 }
 
 // reusable reports whether c may carry another request: the backend would still

@@ -261,8 +261,12 @@ func (s *responseBody) read(p []byte) (int, error) {
 // of the body. Chunk extensions and trailers are dropped (RFC 9112 §7.1).
 func (s *responseBody) nextChunk(in *bufio.Reader) error {
 	if s.started {
-		if line, err := readLine(in); err != nil || len(line) != 0 {
-			return cmpError(err, errChunk)
+		line, err := readLine(in)
+		if err != nil {
+			return err
+		}
+		if len(line) != 0 {
+			return errChunk
 		}
 	}
 	s.started = true
@@ -285,13 +289,6 @@ func (s *responseBody) nextChunk(in *bufio.Reader) error {
 			return errChunk
 		}
 	}
-}
-
-func cmpError(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // readLine returns the next line without its CRLF. It is valid until the next
@@ -361,7 +358,7 @@ func (s *responseBody) end(err error) {
 	default:
 		s.err = s.c.fault(ReasonClosed, err)
 	}
-	if failure, ok := s.err.(*Error); ok && err != errAbandoned {
+	if failure, ok := errors.AsType[*Error](s.err); ok && err != errAbandoned {
 		s.c.e.failed(failure)
 	}
 	s.c.dispose(s.buffers, s.keep && err == io.EOF)

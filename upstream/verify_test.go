@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -321,6 +322,28 @@ func TestStreamEndsWhenTheBackendIsDenied(t *testing.T) {
 	more <- struct{}{}
 	if n, err := resp.BodyStream().Read(p); n != 0 || reasonOf(err) != ReasonUntrusted {
 		t.Errorf("after the backend was denied the stream yielded %q, %v, want reason %s", p[:n], err, ReasonUntrusted)
+	}
+}
+
+func TestUploadEndsWhenTheBackendIsDenied(t *testing.T) {
+	t.Parallel()
+	d := newDomain(t)
+	ln := serve(t, d.serverTLS(d.leaf(t, devpki.LeafOptions{URIs: []string{apiID}})), func(ctx *fasthttp.RequestCtx) {
+		io.Copy(io.Discard, ctx.RequestBodyStream())
+	})
+	deny := trust.NewDenyList(trust.DenyOptions{Identities: []workloadid.Pattern{pattern(t, apiID)}})
+	pieces := 0
+	_, _, result, err := forward(t, open(t, d.options(t, ln.addr())), func(req *fasthttp.Request) {
+		req.Header.SetMethod("PUT")
+		req.SetBodyStream(readerFunc(func(p []byte) (int, error) {
+			if pieces++; pieces == 3 {
+				d.publish(t, deny, d.bundle)
+			}
+			return len(p), nil
+		}), chunked)
+	})
+	if reasonOf(err) != ReasonUntrusted || !result.BodyUnread || pieces != 3 {
+		t.Errorf("Forward() = %v after %d pieces, want reason %s after 3", err, pieces, ReasonUntrusted)
 	}
 }
 

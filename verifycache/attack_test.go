@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,6 +152,44 @@ func TestFollowersWaitForTheirLeader(t *testing.T) {
 	}
 }
 
+// Handshakes that follow a change of trust do not wait for an answer by the old
+// one, and share one of their own.
+func TestChangeOfTrustStartsAnotherFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		chain := w.leaf(t, prod+"/a")
+		var arrived atomic.Bool
+		gate := make(chan struct{})
+		w.cache.now = func() time.Time {
+			if !arrived.Swap(true) {
+				<-gate
+			}
+			return w.clock.Now()
+		}
+		before := w.snap
+		var wg sync.WaitGroup
+		wg.Go(func() { w.cache.Verify(chain, certpath.RoleClient, w.scope, before) })
+		synctest.Wait()
+
+		w.snap = snapshot(t, nil, newHierarchy(t).bundle(t, prod, nil))
+		for range 2 {
+			wg.Go(func() {
+				if v := w.verify(chain); reasonOf(v) != certpath.ReasonUntrustedChain {
+					t.Errorf("after the change: %v, want untrusted_chain", v.Err)
+				}
+			})
+			synctest.Wait()
+		}
+		if s := w.cache.Stats(); s.Misses != 1 || s.RejectedHits != 1 {
+			t.Errorf("Stats() = %+v while the old answer is still awaited, want 1 miss and 1 rejected hit", s)
+		}
+		close(gate)
+		wg.Wait()
+		w.want(t, chain, RejectedHit, certpath.ReasonUntrustedChain)
+	})
+}
+
 func TestPanicOfALeaderEndsItsFlight(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{})
@@ -273,13 +312,13 @@ func TestSteadySpanHasNoBoundaryInside(t *testing.T) {
 			return s
 		}
 		judged := moment()
-		after, before := steady(chain, anchors, judged, 6*time.Second)
-		if before.Sub(judged) > 6*time.Second {
-			t.Fatalf("steady() lasts %v after the judgement, want at most 6 s", before.Sub(judged))
+		span := steady(chain, anchors, judged, 6*time.Second)
+		if span.before.Sub(judged) > 6*time.Second {
+			t.Fatalf("steady() lasts %v after the judgement, want at most 6 s", span.before.Sub(judged))
 		}
 		for range 20 {
-			if now := moment(); now.After(after) && now.Before(before) && answer(now) != answer(judged) {
-				t.Fatalf("steady() = (%v, %v) around %v, but the answer at %v is another", after, before, judged, now)
+			if now := moment(); span.contains(now) && answer(now) != answer(judged) {
+				t.Fatalf("steady() = %v around %v, but the answer at %v is another", span, judged, now)
 			}
 		}
 	}
@@ -337,6 +376,14 @@ func TestVerdictsAreThoseOfADisabledCache(t *testing.T) {
 	scopes := []*Scope{scopeOf(t, prod), scopeOf(t, prod, partner)}
 	roles := []certpath.Role{certpath.RoleClient, certpath.RoleServer}
 
+	// A chain whose path changes with time: the way by root is preferred as soon as
+	// it is valid, and is on a deny-list of its own.
+	cross := crossSigned(t, w.issuing, w.root, start.Add(15*time.Minute))
+	detour := w.leaf(t, prod+"/crossed")
+	chains = append(chains, []*x509.Certificate{detour[0], cross, detour[1], detour[2]})
+	crossRef := trust.RefOf(cross, w.root.Certificate)
+	denials = append(denials, trust.NewDenyList(trust.DenyOptions{Serials: []trust.IssuerSerial{{IssuerSPKI: crossRef.IssuerSPKI, Serial: crossRef.Serial}}}))
+
 	outcomes := make(map[Outcome]int)
 	for step := range 4000 {
 		switch random.IntN(40) {
@@ -357,6 +404,9 @@ func TestVerdictsAreThoseOfADisabledCache(t *testing.T) {
 			t.Fatalf("step %d: %v (%v), grade %v, of %q by %v; judged afresh: %v, grade %v, of %q",
 				step, got.Accepted(), got.Err, got.Grade, got.ID, got.Outcome, want.Err, want.Grade, want.ID)
 		}
+		if got.Accepted() && !slices.Equal(got.Path.Refs(), want.Path.Refs()) {
+			t.Fatalf("step %d: the path of %v by %v is another one than judged afresh", step, got.ID, got.Outcome)
+		}
 		if got.Err != nil && got.Err.Depth != want.Err.Depth {
 			t.Fatalf("step %d: rejected at depth %d by %v, judged afresh at %d", step, got.Err.Depth, got.Outcome, want.Err.Depth)
 		}
@@ -376,6 +426,29 @@ func TestVerdictsAreThoseOfADisabledCache(t *testing.T) {
 	if s := plain.Stats(); s.Bypassed != 4000 || s.Misses != 0 || s.Links != 0 {
 		t.Errorf("Stats() of the disabled cache = %+v, want 4000 bypassed and nothing else", s)
 	}
+}
+
+// A path that validation would not take any more is not used, although every
+// certificate of it is still good.
+func TestHitEndsWhenAnotherPathWouldBeTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	start := w.clock.Now()
+	cross := crossSigned(t, w.issuing, w.root, start.Add(5*time.Minute))
+	leaf := w.leaf(t, prod+"/a")
+	chain := []*x509.Certificate{leaf[0], cross, leaf[1], leaf[2]}
+	if n := len(w.prove(t, chain).Path.Certificates()); n != 4 {
+		t.Fatalf("the path has %d certificates while the short way is not valid yet, want 4", n)
+	}
+	w.clock.Set(start.Add(5*time.Minute - 1))
+	w.want(t, chain, Hit, certpath.ReasonNone)
+
+	ref := trust.RefOf(cross, w.root.Certificate)
+	deny := trust.NewDenyList(trust.DenyOptions{Serials: []trust.IssuerSerial{{IssuerSPKI: ref.IssuerSPKI, Serial: ref.Serial}}})
+	w.snap = snapshot(t, deny, w.bundle(t, prod, nil))
+	w.want(t, chain, Hit, certpath.ReasonNone)
+	w.clock.Set(start.Add(5 * time.Minute))
+	w.want(t, chain, Miss, certpath.ReasonDenied)
 }
 
 // For the race detector: everything at once.

@@ -44,6 +44,7 @@ func BenchmarkHitParallel(b *testing.B) {
 		w.prove(b, chains[i])
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			if v := w.verify(chains[i%len(chains)]); v.Outcome != Hit {

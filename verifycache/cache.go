@@ -158,7 +158,7 @@ func (c *Cache) Verify(chain []*x509.Certificate, role certpath.Role, scope *Sco
 	hashers.Put(h)
 
 	if found && e.key == key {
-		if e.current(snap, c.now(), c.options.MaxAge) {
+		if e.current(snap, c.now()) {
 			c.counters.hits.Add(1)
 			c.counters.savedTime.Add(int64(e.took))
 			return e.verdict(Hit)
@@ -186,7 +186,7 @@ func (c *Cache) Remember(v *Verdict) {
 	}
 	// The library's own clock only tidies up; each hit is judged by ours. It takes
 	// a TTL of zero for "forever".
-	ttl := min(c.options.MaxAge, e.notAfter.Sub(c.now()))
+	ttl := e.span.before.Sub(c.now())
 	if ttl <= 0 {
 		return
 	}

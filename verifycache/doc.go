@@ -40,10 +40,11 @@
 // invalidation call either: an entry of a bundle that was replaced no longer
 // fits, and fits again when the bundle comes back (CACHE-04).
 //
-// Each hit compares the wall clock with the span in which every certificate of
-// the path is valid (CACHE-03), and looks the identifier and every element of
-// the path up in the deny-list of the snapshot given. An entry that fails any of
-// this is judged afresh. docs/cache-key.md has the reasons.
+// Each hit compares the wall clock with the span in which no certificate of the
+// chain and no anchor begins or ceases to be valid, the path's expiry included
+// (CACHE-03), and looks the identifier and every element of the path up in the
+// deny-list of the snapshot given. An entry that fails any of this is judged
+// afresh. docs/cache-key.md has the reasons.
 //
 // # Who may write
 //

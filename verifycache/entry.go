@@ -23,10 +23,10 @@ type entry struct {
 	refs   []trust.CertRef
 	grade  assurance.Grade
 
-	notBefore, notAfter time.Time // of the path, both inclusive
-	verifiedAt          time.Time
-	took                time.Duration // what a hit saves
-	cost                int64
+	span       span
+	verifiedAt time.Time
+	took       time.Duration // what a hit saves
+	cost       int64
 
 	remembered atomic.Bool // it was handed to the library already
 }
@@ -36,12 +36,9 @@ type entry struct {
 //
 // The bundle is compared by content and nothing else: equal pointers would save
 // the comparison of 32 octets and make every entry hold on to its snapshot.
-func (e *entry) current(snap *trust.Snapshot, now time.Time, maxAge time.Duration) bool {
+func (e *entry) current(snap *trust.Snapshot, now time.Time) bool {
 	bundle := snap.Bundle(e.origin)
-	if bundle == nil || bundle.Digest() != e.bundle {
-		return false
-	}
-	if now.Before(e.notBefore) || now.After(e.notAfter) || now.Sub(e.verifiedAt) > maxAge {
+	if bundle == nil || bundle.Digest() != e.bundle || !e.span.contains(now) {
 		return false
 	}
 	_, _, denied := snap.Deny().Find(e.id, e.refs)
@@ -59,33 +56,41 @@ type rejection struct {
 	snapshot trust.Digest
 	id       workloadid.ID
 	err      *certpath.Error
-	// The answer was the same at every moment strictly between these two.
-	after, before time.Time
+	span     span
 }
 
 func (r *rejection) current(snapshot trust.Digest, now time.Time) bool {
-	return r.snapshot == snapshot && now.After(r.after) && now.Before(r.before)
+	return r.snapshot == snapshot && r.span.contains(now)
 }
 
 func (r *rejection) verdict(o Outcome) Verdict {
 	return Verdict{Err: r.err, ID: r.id, Outcome: o}
 }
 
+// span is the time between two moments, neither of which belongs to it.
+type span struct{ after, before time.Time }
+
+func (s span) contains(now time.Time) bool { return now.After(s.after) && now.Before(s.before) }
+
 // steady returns the span around now in which no certificate that took part in a
-// judgement begins or ceases to be valid. A pure function of chain, bundle and
-// time cannot change its answer within it, whatever the reason of a rejection
-// was: only "expired" names the clock, but a certificate that becomes valid can
-// turn "untrusted chain" into acceptance.
+// judgement begins or ceases to be valid, and which ends within limit. A pure
+// function of chain, bundle and time cannot change its answer within it.
+//
+// For an accepted chain it lies within the validity of the path (CACHE-03), and
+// is narrower where it must be: a cross-certificate that becomes valid can be the
+// way that the path would take then, and the deny-list may know it. For a rejected
+// chain it does not depend on the reason: only "expired" names the clock, but
+// "untrusted chain" can turn into acceptance.
 //
 // The span is empty if now is such a moment itself.
-func steady(chain []*x509.Certificate, bundle *trust.Bundle, now time.Time, limit time.Duration) (after, before time.Time) {
-	before = now.Add(limit)
+func steady(chain []*x509.Certificate, bundle *trust.Bundle, now time.Time, limit time.Duration) span {
+	s := span{before: now.Add(limit)}
 	narrow := func(moment time.Time) {
-		if !moment.After(now) && moment.After(after) {
-			after = moment
+		if !moment.After(now) && moment.After(s.after) {
+			s.after = moment
 		}
-		if !moment.Before(now) && moment.Before(before) {
-			before = moment
+		if !moment.Before(now) && moment.Before(s.before) {
+			s.before = moment
 		}
 	}
 	var skew time.Duration
@@ -99,5 +104,5 @@ func steady(chain []*x509.Certificate, bundle *trust.Bundle, now time.Time, limi
 			narrow(c.NotAfter)
 		}
 	}
-	return after, before
+	return s
 }

@@ -3,6 +3,7 @@ package verifycache
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -224,4 +225,18 @@ func twin(t testing.TB, c *x509.Certificate, issuer *x509.Certificate) *x509.Cer
 func denied(t testing.TB) []workloadid.Pattern {
 	t.Helper()
 	return []workloadid.Pattern{patternOf(t, prod+"/denied"), patternOf(t, prod+"/denied/**"), patternOf(t, prod+"/*/denied")}
+}
+
+// crossSigned returns another certificate for ca, by another issuer.
+func crossSigned(t testing.TB, ca, issuer *devpki.CA, notBefore time.Time) *x509.Certificate {
+	t.Helper()
+	template := *ca.Certificate
+	template.SerialNumber = big.NewInt(notBefore.UnixNano())
+	template.NotBefore = notBefore
+	template.AuthorityKeyId = nil
+	der, err := x509.CreateCertificate(rand.Reader, &template, issuer.Certificate, ca.Key.Public(), issuer.Key)
+	must(t, err)
+	c, err := x509.ParseCertificate(der)
+	must(t, err)
+	return c
 }

@@ -1,10 +1,6 @@
 package verifycache
 
-import (
-	"time"
-
-	"verigate/trust"
-)
+import "verigate/trust"
 
 // flightKey names a validation under way. The snapshot is part of it, so that the
 // handshakes that follow a change of trust share a validation of their own.
@@ -62,8 +58,8 @@ func (c *Cache) coalesce(q query, key chainKey, bytes int) Verdict {
 		if v, ok := c.takeOver(q, f.found, Coalesced); ok {
 			return v
 		}
-		// The leader panicked, or a certificate expired meanwhile. Everyone on his
-		// own then: a panic must stay with whoever caused it.
+		// The leader panicked, or a certificate expired meanwhile. Everyone judges
+		// alone then: a panic must stay with whoever caused it.
 		v, _ := c.lead(q, key, bytes)
 		return v
 	}
@@ -89,7 +85,7 @@ func (c *Cache) recent(key chainKey) (f finding) {
 // same answer now. A rejection gets the outcome named.
 func (c *Cache) takeOver(q query, f finding, rejected Outcome) (Verdict, bool) {
 	now := c.now()
-	if e := f.accepted; e != nil && e.current(q.snap, now, min(pendingAge, c.options.MaxAge)) {
+	if e := f.accepted; e != nil && now.Sub(e.verifiedAt) <= pendingAge && e.current(q.snap, now) {
 		c.counters.coalesced.Add(1)
 		v := e.verdict(Coalesced)
 		v.fresh = e
@@ -115,22 +111,24 @@ func (c *Cache) lead(q query, key chainKey, bytes int) (Verdict, finding) {
 	c.counters.misses.Add(1)
 	c.counters.verifyTime.Add(int64(v.IdentifyDuration + v.VerifyDuration))
 
+	bundle := q.snap.Bundle(v.ID.Origin())
 	if e := v.fresh; e != nil {
-		e.key, e.cost = key, int64((bytes+costUnit-1)/costUnit)
+		e.key = key
+		e.span = steady(q.chain, bundle, now, c.options.MaxAge)
+		e.cost = int64((bytes + costUnit - 1) / costUnit)
 		c.mu.Lock()
 		c.pending.put(key, e)
 		c.mu.Unlock()
 		return v, finding{accepted: e}
 	}
-	r := q.rejection(&v, now, c.options.RejectedAge)
+	r := &rejection{
+		snapshot: q.snap.Digest(),
+		id:       v.ID,
+		err:      v.Err,
+		span:     steady(q.chain, bundle, now, c.options.RejectedAge),
+	}
 	c.mu.Lock()
 	c.rejected.put(key, r)
 	c.mu.Unlock()
 	return v, finding{rejected: r}
-}
-
-func (q query) rejection(v *Verdict, now time.Time, limit time.Duration) *rejection {
-	r := &rejection{snapshot: q.snap.Digest(), id: v.ID, err: v.Err}
-	r.after, r.before = steady(q.chain, q.snap.Bundle(v.ID.Origin()), now, limit)
-	return r
 }

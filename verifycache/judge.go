@@ -23,7 +23,7 @@ type query struct {
 
 // judge answers q afresh at now. It has no memory of chains; known, which may be
 // nil, only saves signature checks. An accepted verdict comes with what Remember
-// needs, but for the key.
+// needs, but for the key, the span and the cost, which a bypass has no use for.
 func (c *Cache) judge(q query, known certpath.Links, outcome Outcome, now time.Time) Verdict {
 	id, fault := identify(q.chain)
 	identified := c.now()
@@ -50,8 +50,6 @@ func (c *Cache) judge(q query, known certpath.Links, outcome Outcome, now time.T
 		path:       path,
 		refs:       path.Refs(),
 		grade:      v.Grade,
-		notBefore:  path.NotBefore(),
-		notAfter:   path.NotAfter(),
 		verifiedAt: now,
 		took:       v.IdentifyDuration + v.VerifyDuration,
 	}

@@ -4,7 +4,11 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"encoding/hex"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"verigate/certpath"
@@ -35,6 +39,13 @@ func TestKeyIsTheDocumentedHash(t *testing.T) {
 	want := chainKey(sha256.Sum256([]byte(content)))
 	if got := keyOf(chain, certpath.RoleClient, scope); got != want {
 		t.Errorf("key = %x, want %x", got, want)
+	}
+	document, err := os.ReadFile(filepath.Join("..", "docs", "cache-key.md"))
+	must(t, err)
+	for _, hash := range []string{hex.EncodeToString(want[:]), hex.EncodeToString(digest[:])} {
+		if !strings.Contains(string(document), hash) {
+			t.Errorf("docs/cache-key.md does not have %s in its example", hash)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"verigate/certpath"
@@ -54,6 +55,23 @@ func TestStatsOfAFullCache(t *testing.T) {
 	if s.Evictions+s.SetsDropped != offered-held {
 		t.Errorf("%d evictions and %d sets dropped, want %d together", s.Evictions, s.SetsDropped, offered-held)
 	}
+}
+
+// Entries whose time is over leave by themselves, and that is not an eviction.
+func TestExpiredEntriesLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{MaxAge: time.Minute, Now: time.Now})
+		w.prove(t, w.leaf(t, prod+"/a"))
+		time.Sleep(50 * time.Second)
+		if s := w.cache.Stats(); s.Entries != 1 {
+			t.Errorf("Stats().Entries = %d before its time, want 1", s.Entries)
+		}
+		time.Sleep(30 * time.Second)
+		if s := w.cache.Stats(); s.Entries != 0 || s.Evictions != 0 {
+			t.Errorf("Stats() = %+v after its time, want no entry and no eviction", s)
+		}
+	})
 }
 
 // What an entry can pin in memory is bounded: padding a chain takes the place of

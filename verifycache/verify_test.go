@@ -93,9 +93,11 @@ func TestHitEndsWithThePathAndWithItsAge(t *testing.T) {
 		outcome Outcome
 		reason  certpath.Reason
 	}{
-		{"the first moment belongs to the validity", from, Hit, certpath.ReasonNone},
+		{"the clock may be set back within the validity", from.Add(1), Hit, certpath.ReasonNone},
+		{"the first moment of the validity is judged afresh", from, Miss, certpath.ReasonNone},
 		{"a clock that is set back before it rejects", from.Add(-1), Miss, certpath.ReasonNotYetValid},
-		{"the last moment belongs to the validity", until, Hit, certpath.ReasonNone},
+		{"until the last moment it is used", until.Add(-1), Hit, certpath.ReasonNone},
+		{"the last moment of the validity is judged afresh", until, Miss, certpath.ReasonNone},
 		{"the next moment rejects", until.Add(1), Miss, certpath.ReasonExpired},
 	} {
 		t.Run(tt.claim, func(t *testing.T) {
@@ -128,14 +130,14 @@ func TestHitEndsWithThePathAndWithItsAge(t *testing.T) {
 		w := newWorld(t, Options{MaxAge: time.Minute})
 		chain := w.leaf(t, prod+"/a")
 		first := w.prove(t, chain)
-		w.clock.Advance(time.Minute)
+		w.clock.Advance(time.Minute - 1)
 		w.want(t, chain, Hit, certpath.ReasonNone)
 		w.clock.Advance(1)
 		second := w.prove(t, chain)
 		if second.Outcome != Miss || second.Path == first.Path {
 			t.Errorf("verdict by %v, want a fresh one", second.Outcome)
 		}
-		w.clock.Advance(time.Minute)
+		w.clock.Advance(time.Minute - 1)
 		w.want(t, chain, Hit, certpath.ReasonNone)
 		if n := w.cache.Stats().StaleHits; n != 1 {
 			t.Errorf("Stats().StaleHits = %d, want 1", n)

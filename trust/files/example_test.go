@@ -48,6 +48,7 @@ func Example() {
 
 	// Run follows the files until its context ends.
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	done := make(chan error)
 	go func() { done <- source.Run(ctx) }()
 

@@ -64,7 +64,7 @@ func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Durati
 		case <-s.replaced:
 			return true
 		case <-events:
-		case <-troubles: // events were lost: as good as one
+		case <-troubles: //nolint:errcheck // events were lost, which is as good as one
 		}
 		if !burst {
 			burst = true

@@ -357,6 +357,31 @@ func TestItemsAreTakenUpOnTheirOwn(t *testing.T) {
 	}
 }
 
+func TestLoadedAtIsWhenTheContentCame(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	var now time.Time
+	o := p.options()
+	start := time.Now()
+	now = start
+	o.Now = func() time.Time { return now }
+	s, _ := open(t, o)
+	step := func(loaded time.Time) {
+		t.Helper()
+		now = now.Add(time.Minute)
+		if err := s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if i := itemOf(t, s, prod.String()); !i.LoadedAt.Equal(loaded) || !i.CheckedAt.Equal(now) {
+			t.Errorf("loaded at %v and checked at %v, want %v and %v", i.LoadedAt, i.CheckedAt, loaded, now)
+		}
+	}
+	step(start)
+	write(t, p.bundle, pemOf(p.ca, newRoot(t)))
+	step(start.Add(2 * time.Minute))
+	step(start.Add(2 * time.Minute))
+}
+
 // BUN-02.
 func TestAnExplicitlyEmptyBundleIsPublished(t *testing.T) {
 	t.Parallel()

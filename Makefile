@@ -1,0 +1,80 @@
+# Each target is one command that a person could type. `make` lints and tests.
+
+BIN      := bin
+CACHE    := .cache
+CORPORA  ?= ../shared/corpora
+FUZZTIME ?= 30s
+REF      ?= HEAD~1
+
+# Tools are built from their modules, apart from go.mod, at pinned versions.
+GOLANGCI_LINT := $(CACHE)/golangci-lint-v2.15.0
+K6            := $(CACHE)/k6-v1.8.1
+BENCHSTAT     := $(CACHE)/benchstat
+
+.PHONY: all build demo test race lint tidy-check fuzz conformance e2e promtest loadtest bench bench-compare cover generate generate-check help
+
+all: lint test ## lint and test
+
+build: ## build bin/gateway
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/gateway ./cmd/gateway
+
+demo: ## the main job with nothing prepared
+	go run ./cmd/gateway demo
+
+test: ## everything that CI runs, apart from what needs hours
+	./.ci/run
+
+race: ## unit and end-to-end tests with the race detector
+	go test -race -shuffle=on ./...
+
+lint: $(GOLANGCI_LINT) tidy-check generate-check ## format, vet, static analysis, generated files
+	$(GOLANGCI_LINT) run
+
+tidy-check: ## go.mod and go.sum are what `go mod tidy` makes of them
+	go mod tidy -diff
+
+generate: ## write schema, reference and dashboards anew
+	go generate ./...
+
+generate-check: ## generated files are up to date (their tests)
+	go test -count=1 -run 'UpToDate|Drift' ./config/... ./telemetry ./deploy/...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+conformance: ## judge path validation, identifiers, leaf profile and HTTP gate by CORPORA
+	@if [ -d "$(CORPORA)" ]; then \
+	  CORPORA="$$(cd $(CORPORA) && pwd)" go test -count=1 -v -run 'Corpora|Conformance|Corpus' ./certpath ./workloadid ./http1gate; \
+	else \
+	  echo; echo "*** CONFORMANCE DID NOT RUN: there is no folder $(CORPORA); set CORPORA=… ***"; echo; fi
+
+promtest: ## dashboards and alerts against a real Prometheus that scrapes a real gateway
+	go test -count=1 -v ./deploy/...
+
+loadtest: $(K6) ## k6 for real: keep-alive and handshake scenarios
+	K6=$(K6) ./loadtest/run.sh
+
+bench: ## the Go benchmarks of the ledger
+	./benchmarks/run.sh
+
+bench-compare: $(BENCHSTAT) ## benchmarks of REF against the working tree
+	./benchmarks/compare.sh $(REF) $(BENCHSTAT)
+
+cover: ## coverage by package
+	go test -cover ./...
+
+$(GOLANGCI_LINT):
+	GOBIN=$(abspath $(CACHE)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(CACHE)/golangci-lint $@
+
+$(K6):
+	GOBIN=$(abspath $(CACHE)) go install go.k6.io/k6@v1.8.1
+	mv $(CACHE)/k6 $@
+
+$(BENCHSTAT):
+	GOBIN=$(abspath $(CACHE)) go install golang.org/x/perf/cmd/benchstat@latest
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

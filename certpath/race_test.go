@@ -1,0 +1,6 @@
+//go:build race
+
+package certpath
+
+// raceEnabled says that race instrumentation allocates.
+const raceEnabled = true
