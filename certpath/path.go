@@ -120,12 +120,13 @@ func (b *builder) mint(id workloadid.ID) *Path {
 // rememberLinks offers the CA-to-CA signatures of the path that were checked
 // just now.
 func (b *builder) rememberLinks() {
-	if b.verifier.Links == nil {
+	links := b.verifier.Links
+	if links == nil {
 		return
 	}
 	for i := 1; i < len(b.path)-1; i++ {
-		if _, checked := b.knownSignature(b.path[i], b.path[i+1]); checked {
-			b.verifier.Links.Remember(b.path[i], b.path[i+1])
+		if !links.Verified(b.path[i], b.path[i+1]) {
+			links.Remember(b.path[i], b.path[i+1])
 		}
 	}
 }

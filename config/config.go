@@ -11,6 +11,7 @@ package config
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -31,7 +32,12 @@ type Config struct {
 // Load reads and checks the file at path. What is wrong with its content comes as
 // [Problems]. Relative paths in the file start from the file's folder.
 func Load(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1)) // the octet too many has it refused
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -65,5 +71,3 @@ func (c *Config) path(name string) string {
 // Rules returns what requests are decided by.
 func (c *Config) Rules() (*routing.Table, *policy.Policy) { return c.routes, c.policy }
 
-// Notes lists what is allowed but probably not meant.
-func (c *Config) Notes() []string { return c.policy.Notes() }

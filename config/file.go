@@ -2,9 +2,15 @@ package config
 
 // File is the operator's file, as written: one YAML document. Every field that
 // is left out has the default named in its comment.
+//
+// The struct tags are rules that the decoder enforces and the schema repeats:
+// required, enum, the bounds min and max of a number, a span of time or the
+// length of a list, and form: a name, or any string, the empty one included. A
+// number or span without min is greater than zero, because its zero stands for
+// the default.
 type File struct {
 	// Listeners are the addresses at which workloads connect with mutual TLS. At least one.
-	Listeners []Listener `yaml:"listeners" required:"true"`
+	Listeners []Listener `yaml:"listeners" required:"true" min:"1"`
 	// TrustDomains are the origins whose workloads may be known here, with their trust anchors. Keys look like spiffe://prod.example.
 	TrustDomains map[string]TrustDomain `yaml:"trust_domains" required:"true"`
 	// Deny refuses identities, certificates and keys whatever else is configured.
@@ -20,15 +26,15 @@ type File struct {
 	// Admin is the private listener for health, metrics and status.
 	Admin Admin `yaml:"admin"`
 	// HandshakeTokens is how many TLS handshakes may compute at once. Default: half the processors, at least one.
-	HandshakeTokens int `yaml:"handshake_tokens"`
+	HandshakeTokens int `yaml:"handshake_tokens" max:"1024"`
 	// DrainTimeout is how long requests in flight may take to finish after SIGTERM. Default: 30s.
-	DrainTimeout Duration `yaml:"drain_timeout"`
+	DrainTimeout Duration `yaml:"drain_timeout" max:"1h"`
 }
 
 // Listener is one address at which workloads connect.
 type Listener struct {
 	// Name names the listener in metrics, audit records and errors.
-	Name string `yaml:"name" required:"true"`
+	Name string `yaml:"name" required:"true" form:"name"`
 	// Address is host:port; ":8443" is every local address.
 	Address string `yaml:"address" required:"true"`
 	// Certificate is what the gateway presents when no server name matches.
@@ -36,7 +42,7 @@ type Listener struct {
 	// ServerNames are further certificates, chosen by the name that the client asks for (SNI).
 	ServerNames []ServerName `yaml:"server_names"`
 	// TrustDomains are the origins that this listener admits. An empty list would admit nobody and is refused.
-	TrustDomains []Origin `yaml:"trust_domains" required:"true"`
+	TrustDomains []Origin `yaml:"trust_domains" required:"true" min:"1"`
 	// AllowTLS12 also accepts TLS 1.2, which shows client certificates to anyone on the path. Default: false.
 	AllowTLS12 bool `yaml:"allow_tls12"`
 	// SendCANames lists the names of acceptable CAs to every client, which discloses partners. Default: false.
@@ -54,7 +60,7 @@ type Listener struct {
 // ServerName is a certificate for some server names.
 type ServerName struct {
 	// Names are exact, or begin with "*." for one more label.
-	Names []string `yaml:"names" required:"true"`
+	Names []string `yaml:"names" required:"true" min:"1"`
 	// Certificate is presented to clients that ask for one of the names.
 	Certificate Credential `yaml:"certificate" required:"true"`
 }
@@ -70,13 +76,13 @@ type Credential struct {
 // ListenerLimits bounds what connections may cost.
 type ListenerLimits struct {
 	// FirstByteTimeout is how long a client may take to say anything. Default: 3s.
-	FirstByteTimeout Duration `yaml:"first_byte_timeout"`
+	FirstByteTimeout Duration `yaml:"first_byte_timeout" max:"1m"`
 	// HandshakeTimeout is how long the whole TLS handshake may take. Default: 10s.
-	HandshakeTimeout Duration `yaml:"handshake_timeout"`
+	HandshakeTimeout Duration `yaml:"handshake_timeout" max:"2m"`
 	// MaxHandshakes is how many handshakes may be under way. Default: 4096.
-	MaxHandshakes int `yaml:"max_handshakes"`
+	MaxHandshakes int `yaml:"max_handshakes" max:"1000000"`
 	// MaxConnections is how many connections may be open. Default: 100000.
-	MaxConnections int `yaml:"max_connections"`
+	MaxConnections int `yaml:"max_connections" max:"10000000"`
 	// MaxConnectionsPerClient is how many of them one client network (IPv4 address or IPv6 /64) may have. Default: no limit of its own.
 	MaxConnectionsPerClient int `yaml:"max_connections_per_client"`
 	// MaxConnectionAge ends connections that are older. Default: when the first certificate of the client's path expires.
@@ -86,19 +92,19 @@ type ListenerLimits struct {
 // HTTP bounds what requests may look like.
 type HTTP struct {
 	// Methods are the methods that may be used at all. Default: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
-	Methods []string `yaml:"methods"`
+	Methods []string `yaml:"methods" min:"1"`
 	// MaxHeaderBytes bounds request line and fields together. Default: 16384.
-	MaxHeaderBytes int `yaml:"max_header_bytes"`
+	MaxHeaderBytes int `yaml:"max_header_bytes" min:"1024" max:"32768"`
 	// MaxFields is how many header fields a request may have. Default: 100.
-	MaxFields int `yaml:"max_fields"`
+	MaxFields int `yaml:"max_fields" min:"8" max:"10000"`
 	// HeaderTimeout is how long a request's header may take, from its first octet. Default: 10s.
-	HeaderTimeout Duration `yaml:"header_timeout"`
+	HeaderTimeout Duration `yaml:"header_timeout" max:"2m"`
 	// IdleTimeout is how long a connection may wait for its next request. Default: 75s.
-	IdleTimeout Duration `yaml:"idle_timeout"`
+	IdleTimeout Duration `yaml:"idle_timeout" max:"1h"`
 	// BodyTimeout is how long a request's body may make no progress. Default: 30s.
-	BodyTimeout Duration `yaml:"body_timeout"`
+	BodyTimeout Duration `yaml:"body_timeout" max:"1h"`
 	// WriteTimeout is how long a client may take nothing of its response. Default: 30s.
-	WriteTimeout Duration `yaml:"write_timeout"`
+	WriteTimeout Duration `yaml:"write_timeout" max:"1h"`
 }
 
 // TrustDomain is what the workloads of one origin are judged by.
@@ -114,7 +120,7 @@ type TrustDomain struct {
 	// LenientSubject accepts an empty subject with a subject alternative name that is not critical. Default: false.
 	LenientSubject bool `yaml:"lenient_subject"`
 	// NotBeforeSkew forgives clocks that run ahead by so much. Default: 0s.
-	NotBeforeSkew Duration `yaml:"not_before_skew"`
+	NotBeforeSkew Duration `yaml:"not_before_skew" min:"0s" max:"10m"`
 	// SharedAnchor permits an anchor's key to serve another trust domain as well; all of them have to say so. Default: false.
 	SharedAnchor bool `yaml:"shared_anchor"`
 	// Assurance says how sure identities of this origin are. Without a statement they are MIAL-1.
@@ -136,9 +142,9 @@ type Statement struct {
 	// PolicyOID is a certificate policy of the leaf, such as 1.3.6.1.4.1.99999.1.
 	PolicyOID string `yaml:"policy_oid"`
 	// MIAL is the machine identity assurance level, 0 to 4.
-	MIAL int `yaml:"mial" required:"true"`
+	MIAL int `yaml:"mial" required:"true" min:"0" max:"4"`
 	// MAAL grades the eight characteristics of the authentication, 0 to 4 each, by the local profile maal-local/1.
-	MAAL map[string]int `yaml:"maal"`
+	MAAL map[string]int `yaml:"maal" min:"0" max:"4"`
 }
 
 // Deny is one entry of the deny-list. It has exactly one of: identity; serial with issuer_spki_sha256; spki_sha256.
@@ -156,7 +162,7 @@ type Deny struct {
 // Route is one way through the gateway.
 type Route struct {
 	// Name names the route in metrics, audit records and errors.
-	Name string `yaml:"name" required:"true"`
+	Name string `yaml:"name" required:"true" form:"name"`
 	// Match says which requests take the route. What is left out matches anything.
 	Match Match `yaml:"match"`
 	// Allow says who may use the route. Without a rule that applies, nobody may.
@@ -178,9 +184,9 @@ type Match struct {
 	// PathExact is the one path matched, instead of path.
 	PathExact string `yaml:"path_exact"`
 	// Methods are the methods matched.
-	Methods []string `yaml:"methods"`
+	Methods []string `yaml:"methods" min:"1"`
 	// Headers are fields that must occur once and have exactly the value given.
-	Headers map[string]string `yaml:"headers"`
+	Headers map[string]string `yaml:"headers" form:"any"`
 }
 
 // Allow lets callers use a route.
@@ -190,7 +196,7 @@ type Allow struct {
 	// Caller is an identifier or a pattern of identifiers.
 	Caller Pattern `yaml:"caller" required:"true"`
 	// Methods are the methods permitted. Default: all.
-	Methods []string `yaml:"methods"`
+	Methods []string `yaml:"methods" min:"1"`
 	// Require is the least assurance that will do.
 	Require Require `yaml:"require"`
 }
@@ -198,15 +204,15 @@ type Allow struct {
 // Require is the least assurance that a rule is content with.
 type Require struct {
 	// MIAL is the least machine identity assurance level, 0 to 4.
-	MIAL int `yaml:"mial"`
+	MIAL int `yaml:"mial" min:"0" max:"4"`
 	// MAAL is the least grade of each characteristic named.
-	MAAL map[string]int `yaml:"maal"`
+	MAAL map[string]int `yaml:"maal" min:"0" max:"4"`
 }
 
 // Upstream is a backend: some endpoints that answer alike.
 type Upstream struct {
 	// Endpoints are addresses such as 10.1.0.5:8443, api.internal:8443 or unix:/run/api.sock.
-	Endpoints []string `yaml:"endpoints" required:"true"`
+	Endpoints []string `yaml:"endpoints" required:"true" min:"1"`
 	// Verify says how the backend proves who it is. Required, unless plaintext.
 	Verify Verify `yaml:"verify"`
 	// Plaintext speaks HTTP without TLS. Only for loopback addresses and unix sockets. Default: false.
@@ -218,7 +224,7 @@ type Upstream struct {
 	// Handoff says how the caller is conveyed: client_cert, client_cert_chain, xfcc, workload. Default: not at all.
 	Handoff []string `yaml:"handoff" enum:"client_cert,client_cert_chain,xfcc,workload"`
 	// MaxConnections is how many connections there may be to one endpoint. Default: 1024.
-	MaxConnections int `yaml:"max_connections"`
+	MaxConnections int `yaml:"max_connections" max:"1000000"`
 	// Timeouts bounds how long the backend may take.
 	Timeouts Timeouts `yaml:"timeouts"`
 }
@@ -244,13 +250,13 @@ type DNSAndIdentity struct {
 // Timeouts bounds how long a backend may take.
 type Timeouts struct {
 	// Connect is for TCP and TLS together. Default: 2s.
-	Connect Duration `yaml:"connect"`
+	Connect Duration `yaml:"connect" max:"1m"`
 	// Response is until the response's header. Default: 30s.
-	Response Duration `yaml:"response"`
+	Response Duration `yaml:"response" max:"1h"`
 	// Body is how long a body may make no progress, either way. Default: 30s.
-	Body Duration `yaml:"body"`
+	Body Duration `yaml:"body" max:"1h"`
 	// Idle is how long an unused connection is kept. Default: 15s.
-	Idle Duration `yaml:"idle"`
+	Idle Duration `yaml:"idle" max:"1h"`
 }
 
 // Cache bounds the verification cache.
@@ -258,9 +264,9 @@ type Cache struct {
 	// Disabled verifies every chain anew. Default: false.
 	Disabled bool `yaml:"disabled"`
 	// MaxEntries is how many accepted chains are remembered. Default: 100000.
-	MaxEntries int `yaml:"max_entries"`
+	MaxEntries int `yaml:"max_entries" max:"100000000"`
 	// MaxAge is how long one is believed. Default: 15m.
-	MaxAge Duration `yaml:"max_age"`
+	MaxAge Duration `yaml:"max_age" max:"24h"`
 }
 
 // Telemetry says where metrics, traces and audit records go.

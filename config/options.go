@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -194,9 +195,17 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 	return o, nil
 }
 
-// Program returns routes, policy and upstreams, ready to be put in force.
-func (c *Config) Program(deps Deps) (*gateway.Program, error) {
+// Program returns routes, policy and upstreams, ready to be put in force. On error
+// no upstream is left behind.
+func (c *Config) Program(deps Deps) (p *gateway.Program, err error) {
 	backends := map[string]*gateway.Backend{}
+	defer func() {
+		if err != nil {
+			for _, b := range backends {
+				b.Upstream.Close(context.Background()) // it has no requests to wait for
+			}
+		}
+	}()
 	for _, name := range slices.Sorted(maps.Keys(c.File.Upstreams)) {
 		backend, err := c.backend(name, deps)
 		if err != nil {
@@ -214,6 +223,10 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 		own = *u.Certificate
 	}
 	credential := deps.Credential(own.CertFile)
+	conveyed, err := conveyance(u.Handoff, own.CertFile, credential)
+	if err != nil {
+		return nil, err
+	}
 	o := upstream.Options{
 		Name: name, Endpoints: u.Endpoints, Plain: u.Plaintext, Balance: u.Balance,
 		Credential: credential, Trust: deps.Trust, Cache: deps.Cache,
@@ -233,22 +246,31 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	backend := &gateway.Backend{Upstream: up}
-	if !u.Plaintext {
-		backend.Origin = o.Verify.Identity.Origin()
-	}
+	return &gateway.Backend{Upstream: up, Handoff: conveyed, Origin: o.Verify.Identity.Origin()}, nil
+}
+
+// conveyance returns how callers are conveyed, nil for not at all.
+//
+// FWD-12: what the workload form says about a caller is worth what its teller is
+// worth, so a gateway that cannot name itself must not use it.
+func conveyance(words []string, certFile string, own trust.CredentialSource) (*handoff.Handoff, error) {
 	var forms handoff.Form
-	for _, word := range u.Handoff {
+	for i, word := range words {
 		form, ok := handoff.ParseForm(word)
 		if !ok {
-			return nil, fmt.Errorf("handoff: %q is unknown", word)
+			return nil, fmt.Errorf("handoff[%d]: %q is unknown", i, word)
 		}
 		forms |= form
 	}
-	if forms != 0 {
-		backend.Handoff = handoff.New(forms, credential.Credential().ID())
+	if forms == 0 {
+		return nil, nil
 	}
-	return backend, nil
+	id := own.Credential().ID()
+	if forms&handoff.Workload != 0 && id.IsZero() {
+		return nil, fmt.Errorf("handoff: the form workload tells backends who asserts the caller's identity, and the gateway's certificate in %s has no identifier; "+
+			"use a certificate with one, such as spiffe://prod.example/edge, or leave workload out", certFile)
+	}
+	return handoff.New(forms, id), nil
 }
 
 // TelemetryOptions returns the options of telemetry.
@@ -283,5 +305,7 @@ func (c *Config) AdminAddress() string {
 	if a := c.File.Admin.Address; a != "" {
 		return a
 	}
-	return "127.0.0.1:9901"
+	return defaultAdminAddress
 }
+
+const defaultAdminAddress = "127.0.0.1:9901"

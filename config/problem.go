@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ type Problem struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Error returns the problem in one line: file:line:column: field: what (hint).
+// Error returns the problem in one line: file:line:column: field: what; hint.
 func (p Problem) Error() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -37,6 +38,9 @@ func (p Problem) Error() string {
 // It is never empty when it is an error.
 type Problems []Problem
 
+// maxProblems bounds what is reported; nobody reads more at once.
+const maxProblems = 100
+
 // Error returns one line per problem.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
@@ -52,19 +56,40 @@ func (ps Problems) err() error {
 		return nil
 	}
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	if more := len(ps) - maxProblems; more > 0 {
+		ps = append(ps[:maxProblems:maxProblems], Problem{File: ps[0].File, What: fmt.Sprintf("and %d more problems", more)})
+	}
 	return ps
+}
+
+// maxQuoted bounds what an error repeats of a file.
+const maxQuoted = 80
+
+// quote shows a value of the file in one line of bounded length.
+func quote(s string) string {
+	if len(s) > maxQuoted {
+		return fmt.Sprintf("%q…", s[:maxQuoted])
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func didYouMean(word string, candidates []string) string {
+	if c := closest(word, candidates); c != "" {
+		return fmt.Sprintf("did you mean %q?", c)
+	}
+	return ""
 }
 
 // closest returns the candidate that word was probably meant to be, or "".
 func closest(word string, candidates []string) string {
+	if len(word) > maxQuoted {
+		return "" // the distance costs the product of the lengths
+	}
 	best, bestDistance := "", len(word)/3+2
 	for _, c := range candidates {
-		if d := distance(word, c); d < bestDistance {
+		if d := distance(word, c); d < bestDistance && d < len(c) {
 			best, bestDistance = c, d
 		}
 	}

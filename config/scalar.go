@@ -17,14 +17,24 @@ type Duration time.Duration
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration; write a number and a unit, such as 250ms, 30s or 24h", text)
-	}
-	if v < 0 {
-		return fmt.Errorf("%q is negative", text)
+	if err != nil || text[0] == '+' {
+		return fmt.Errorf("%s is not a duration; write a number and a unit, such as 250ms, 30s or 24h", quote(string(text)))
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// String returns the span as Go writes it, without zero minutes and seconds at
+// its end: 24h, not 24h0m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // Origin is scheme and trust domain, such as spiffe://prod.example.
@@ -34,7 +44,7 @@ type Origin struct{ workloadid.Origin }
 func (o *Origin) UnmarshalText(text []byte) (err error) {
 	o.Origin, err = workloadid.ParseOrigin(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not an origin such as spiffe://prod.example: %w", text, err)
+		return fmt.Errorf("%s is not an origin such as spiffe://prod.example: %w", quote(string(text)), err)
 	}
 	return nil
 }
@@ -46,7 +56,7 @@ type Pattern struct{ workloadid.Pattern }
 func (p *Pattern) UnmarshalText(text []byte) (err error) {
 	p.Pattern, err = workloadid.ParsePattern(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a caller such as spiffe://prod.example/ns/shop/sa/api: %w", text, err)
+		return fmt.Errorf("%s is not an identifier or pattern such as spiffe://prod.example/ns/shop/sa/api: %w", quote(string(text)), err)
 	}
 	return nil
 }
@@ -58,9 +68,14 @@ type Digest [32]byte
 func (d *Digest) UnmarshalText(text []byte) error {
 	raw, err := hexOctets(string(text))
 	if err != nil || len(raw) != len(d) {
-		return fmt.Errorf("%q is not a SHA-256 digest: want 64 hexadecimal digits; `gateway explain` prints those of a chain", text)
+		return fmt.Errorf("%s is not a SHA-256 digest: want 64 hexadecimal digits; `gateway explain` prints those of a chain", quote(string(text)))
 	}
 	copy(d[:], raw)
+	if *d == (Digest{}) {
+		// Elsewhere the zero Digest says that the field was left out, which turns
+		// a statement about one issuer into one about everybody.
+		return errors.New("a digest of zeros alone belongs to no key; `gateway explain` prints those of a chain")
+	}
 	return nil
 }
 
@@ -78,7 +93,7 @@ func (s *Serial) UnmarshalText(text []byte) error {
 	}
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) == 0 {
-		return fmt.Errorf("%q is not a serial number: want hexadecimal digits, with or without colons, as `gateway explain` and `openssl x509 -serial` print them", text)
+		return fmt.Errorf("%s is not a serial number: want hexadecimal digits, with or without colons, as `gateway explain` and `openssl x509 -serial` print them", quote(string(text)))
 	}
 	for len(raw) > 1 && raw[0] == 0 {
 		raw = raw[1:]
@@ -102,7 +117,7 @@ func (n *Network) UnmarshalText(text []byte) error {
 	}
 	prefix, err := netip.ParsePrefix(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a network such as 10.0.0.0/8 or an address", text)
+		return fmt.Errorf("%s is not a network such as 10.0.0.0/8 or an address", quote(string(text)))
 	}
 	n.Prefix = prefix.Masked()
 	return nil

@@ -304,7 +304,8 @@ func (a *auditLog) release(c *chunk) {
 		c.b, c.records = c.b[:0], 0
 		a.free = append(a.free, c)
 	}
-	}
+	a.room.Broadcast()
+}
 
 // notices writes how many records are missing since it last said so.
 func (a *auditLog) notices() {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -229,6 +230,47 @@ func TestSeriesBeyondTheLimitShareOne(t *testing.T) {
 	}
 	if want := fmt.Sprintf(`http_server_request_duration_seconds_count{otel_metric_overflow="true"} %d`, 2*(routes-limit)); !strings.Contains(text, want+"\n") {
 		t.Errorf("exposition lacks %s", want)
+	}
+}
+
+// The gateway's strings may be views of buffers that the next request overwrites.
+func TestSeriesDoNotShareTheCallersStrings(t *testing.T) {
+	t.Parallel()
+	tel := start(t, nil)
+	r := served(t)
+	for range 3 {
+		for _, status := range []int{200, 201} {
+			route, upstream := []byte("payments"), []byte("payments-v2")
+			r.Route, r.Upstream, r.Status = unsafe.String(&route[0], len(route)), unsafe.String(&upstream[0], len(upstream)), status
+			tel.Request(r)
+			copy(route, "overwritten")
+			copy(upstream, "overwritten")
+		}
+	}
+	if n := len(*tel.requests.m.Load()); n != 2 {
+		t.Errorf("two kinds of requests are remembered as %d", n)
+	}
+	text := scrape(t, tel, textFormat)
+	for _, want := range []string{
+		`verigate_added_duration_seconds_count{http_route="payments"} 6`,
+		`verigate_upstream_duration_seconds_count{upstream="payments-v2"} 6`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("exposition lacks %s", want)
+		}
+	}
+}
+
+func TestRequestWithoutRouteHasNoUpstreamSeries(t *testing.T) {
+	t.Parallel()
+	tel := start(t, nil)
+	tel.Request(&Request{Start: noon, Decision: DecisionDenied, Reason: "no_route", Status: 404, Total: time.Millisecond})
+	text := scrape(t, tel, textFormat)
+	if want := `verigate_authorization_decisions_total{decision="denied",http_route="none",reason="no_route"} 1`; !strings.Contains(text, want+"\n") {
+		t.Errorf("exposition lacks %s", want)
+	}
+	if strings.Contains(text, "verigate_upstream_duration") {
+		t.Error("exposition has an upstream's duration without an upstream")
 	}
 }
 

@@ -75,6 +75,21 @@ func TestEverySortOfTamperingBreaksASeal(t *testing.T) {
 	}
 }
 
+// The last seal is covered by none, so what it says of itself has to be compared.
+func TestLastSealCannotLieAboutItself(t *testing.T) {
+	t.Parallel()
+	log := strings.Join(sealed(t), "")
+	seals := events(t, log, eventSeal)
+	last := seals[len(seals)-1]
+	for _, member := range []string{"seq", "records"} {
+		said, forged := fmt.Sprintf("%q:%v,", member, last[member]), fmt.Sprintf("%q:%v,", member, last[member].(float64)+7)
+		i := strings.LastIndex(log, said)
+		if _, err := VerifySeals(strings.NewReader(log[:i] + forged + log[i+len(said):])); err == nil {
+			t.Errorf("VerifySeals() of a last seal with another %s = nil, want an error", member)
+		}
+	}
+}
+
 func TestLinesBehindTheLastSealAreReported(t *testing.T) {
 	t.Parallel()
 	lines := sealed(t)

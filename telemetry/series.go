@@ -122,7 +122,8 @@ func (f *family) with(values ...string) *series {
 		return f.overflow
 	}
 	s := newSeries(f.Bounds, f.attributes(values))
-	f.series[key] = s
+	// Join returns a single value as it is, not a copy.
+	f.series[strings.Clone(key)] = s
 	f.order = append(f.order, s)
 	return s
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+
+	"verigate/telemetry"
+)
+
+// The part of Prometheus' rule files that is used here.
+
+type ruleFile struct {
+	Groups []ruleGroup `yaml:"groups"`
+}
+
+type ruleGroup struct {
+	Name  string `yaml:"name"`
+	Rules []rule `yaml:"rules"`
+}
+
+type rule struct {
+	Alert       string            `yaml:"alert"`
+	Expr        string            `yaml:"expr"`
+	For         string            `yaml:"for,omitempty"`
+	Labels      map[string]string `yaml:"labels"`
+	Annotations map[string]string `yaml:"annotations"`
+}
+
+// Severities. critical: somebody should look now; warning: today.
+const (
+	critical = "critical"
+	warning  = "warning"
+)
+
+// overLast speaks of one instance, over a window that ends now.
+func overLast(window string) scope {
+	return scope{by: []string{labelJob, labelInstance}, window: window}
+}
+
+// before moves the window into the past, for comparison.
+func (s scope) before(offset string) scope {
+	s.offset = offset
+	return s
+}
+
+func alert(name, severity, lasting, expr, summary, description string) rule {
+	return rule{
+		Alert: name, Expr: expr, For: lasting,
+		Labels:      map[string]string{"severity": severity},
+		Annotations: map[string]string{"summary": summary, "description": description},
+	}
+}
+
+// alerts are the few things worth waking up for, and a few for the morning.
+func alerts() ruleFile {
+	recent := overLast("5m")
+	reloads := query{metric: telemetry.MetricConfigReloads, where: []match{is(telemetry.LabelOutcome, "failure")}}
+	byKind := query{metric: telemetry.MetricTrustReloadErrors, by: []string{telemetry.LabelKind}}
+	shed := query{metric: telemetry.MetricConnectionRejected, by: []string{telemetry.LabelListener, telemetry.LabelReason}}
+	refusedHandshakes := query{metric: telemetry.MetricHandshakeDuration, where: []match{failed}, by: []string{telemetry.LabelErrorType}}
+	refusedRequests := query{metric: telemetry.MetricAuthorizationDecisions, where: []match{unserved}, by: []string{telemetry.LabelRoute, telemetry.LabelReason}}
+
+	return ruleFile{Groups: []ruleGroup{{Name: "verigate", Rules: []rule{
+		alert("VerigateDown", critical, "2m",
+			`up{job="verigate"} == 0`,
+			"{{ $labels.instance }} cannot be scraped",
+			"Prometheus has not reached the admin listener for two minutes. Either the gateway is down or the network to its admin address is."),
+
+		alert("VerigateHandshakesSlow", warning, "10m",
+			fmt.Sprintf("%s > 0.25 and on (job, instance) %s > 1",
+				recent.quantile(0.99, of(handshakes, accepted)), recent.rate(of(handshakes, accepted))),
+			"{{ $labels.instance }} takes {{ $value | humanizeDuration }} for a handshake",
+			"p99 of accepted handshakes is above 250 ms for ten minutes. If the wait for CPU tokens grew with it, handshakes come faster than this machine computes them: add replicas, or find out who reconnects instead of keeping connections alive."),
+
+		// Compared with the day before: what is normal depends on how short-lived the
+		// certificates of a fleet are.
+		alert("VerigateCacheHitRatioCollapsed", warning, "15m",
+			fmt.Sprintf("%s < 0.5 * (%s) and on (job, instance) %s > 1",
+				overLast("15m").part(lookups, hit), overLast("1d").before("15m").part(lookups, hit), overLast("15m").rate(lookups)),
+			"the verification cache of {{ $labels.instance }} answers only {{ $value | humanizePercentage }} of the look-ups",
+			"The hit ratio is less than half of what it was over the last day, so handshakes cost more CPU time. Usual causes: a mass rotation of certificates, clients that make a new certificate for every connection, a bundle that changes all the time, or a cache.max_entries that is too small (look at evictions)."),
+
+		alert("VerigateHandshakeRefusalsSurged", warning, "5m",
+			surge(refusedHandshakes),
+			"{{ $labels.instance }} refuses {{ $value | humanize }} handshakes a second: {{ $labels.error_type }}",
+			"Five times as many as in the hour before. `gateway explain {{ $labels.error_type }}` says what the reason means; /status and the audit log show who. A rotation that went wrong, a client that was misconfigured, or an attack."),
+
+		alert("VerigateRequestRefusalsSurged", warning, "5m",
+			surge(refusedRequests),
+			"{{ $labels.instance }} refuses {{ $value | humanize }} requests a second on route {{ $labels.http_route }}: {{ $labels.reason }}",
+			"Five times as many as in the hour before. After a change of policy it is probably too narrow; without one, some caller tries what it may not do."),
+
+		alert("VerigateSheddingConnections", warning, "5m",
+			recent.rate(shed)+" > 0.1",
+			"{{ $labels.instance }} closes connections unheard: {{ $labels.reason }}",
+			"A limit of listener {{ $labels.listener }} has been reached for five minutes. Clients see their connections closed. Add replicas, raise the limit, or find out who opens so many."),
+
+		alert("VerigateCredentialExpiring", critical, "1m",
+			left(recent, query{metric: telemetry.MetricCredentialNotAfter, by: []string{telemetry.LabelCredential}})+" < 1800",
+			"certificate {{ $labels.credential }} of {{ $labels.instance }} expires in {{ $value | humanizeDuration }}",
+			"Less than 30 minutes are left. When it has expired, no client connects any more. Whatever renews the certificate has stopped, or the gateway cannot read the new one: look at VerigateTrustReloadFailed and at /readyz."),
+
+		alert("VerigateBundleExpiring", warning, "10m",
+			left(recent, query{metric: telemetry.MetricBundleNotAfter, by: []string{telemetry.LabelTrustDomain}})+" < 604800",
+			"the last trust anchor of {{ $labels.trust_domain }} expires in {{ $value | humanizeDuration }}",
+			"Less than a week is left. After that every workload of the trust domain is refused. Get the new anchors into the bundle before workloads get certificates below them."),
+
+		alert("VerigateTrustReloadFailed", critical, "",
+			grew(byKind, "10m"),
+			"{{ $labels.instance }} could not reload a {{ $labels.kind }}",
+			"The last good one stays in force, so revocations and rotations do not arrive. /readyz names the file and says what is wrong with it."),
+
+		alert("VerigateConfigReloadFailed", warning, "",
+			overLast("15m").increase(reloads)+" > 0",
+			"{{ $labels.instance }} refused a new configuration",
+			"The old configuration stays in force. `gateway check FILE` and /status say what is wrong. The alert ends by itself after 15 minutes, mended or not."),
+
+		alert("VerigateAuditLoss", critical, "",
+			fmt.Sprintf("%s > 0 or %s > 0",
+				recent.increase(query{metric: telemetry.MetricAuditDropped}), recent.increase(query{metric: telemetry.MetricAuditErrors})),
+			"{{ $labels.instance }} loses audit records",
+			"The audit log cannot be written, or not fast enough: look at the disk. To refuse traffic rather than lose records, set telemetry.audit.on_full to block."),
+
+		alert("VerigateSeriesOverflow", warning, "10m",
+			fmt.Sprintf(`count by (job, instance, __name__) ({__name__=~"verigate_.+|http_server_request_duration_seconds_count", %s="true"}) > 0`, prometheusLabel(telemetry.LabelOverflow)),
+			"{{ $labels.instance }} has too many series of {{ $labels.__name__ }}",
+			"The limit on series is reached; further combinations of labels are lumped together, so panels and alerts by reason, route or trust domain miss some."),
+	}}}}
+}
+
+// surge is true of what happens more than once a second and five times as often
+// as in the hour before. What never happened before counts as zero then.
+func surge(q query) string {
+	now, then := overLast("5m").rate(q), overLast("1h").before("5m").rate(q)
+	return fmt.Sprintf("%s > 1 and %s > 5 * (%s or 0 * %s)", now, now, then, now)
+}
+
+// grew is true of a counter that grew in the window, also if its series did not
+// exist before: that is how counters by label begin, and increase() is blind to it.
+func grew(q query, window string) string {
+	s := overLast(window)
+	value := s.now("sum", q)
+	return fmt.Sprintf("%s > 0 or (%s > 0 unless %s)", s.increase(q), value, s.grouped("sum", q, s.series(q, "")+" offset "+window))
+}

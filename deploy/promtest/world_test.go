@@ -1,0 +1,401 @@
+package promtest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"verigate/devpki"
+)
+
+const configuration = `
+listeners:
+  - name: edge
+    address: 127.0.0.1:0
+    certificate: {cert_file: edge.pem, key_file: edge.key}
+    trust_domains: [spiffe://prod.example, spiffe://partner.example]
+  - name: narrow
+    address: 127.0.0.1:0
+    certificate: {cert_file: edge.pem, key_file: edge.key}
+    trust_domains: [spiffe://prod.example]
+    limits: {max_connections_per_client: 1}
+trust_domains:
+  spiffe://prod.example: {anchors: {file: prod.pem}}
+  spiffe://partner.example: {anchors: {file: partner.pem}}
+deny:
+  - {identity: spiffe://prod.example/ns/shop/sa/denied}
+routes:
+  - name: payments
+    match: {path: /v1/}
+    allow: [{caller: spiffe://prod.example/ns/shop/sa/checkout}]
+    upstream: backend
+  - name: catalog
+    match: {path: /items}
+    allow: [{caller: spiffe://prod.example/**, methods: [GET]}]
+    upstream: backend
+  - name: broken
+    match: {path: /broken}
+    allow: [{caller: spiffe://prod.example/**}]
+    upstream: gone
+upstreams:
+  backend: {endpoints: ["%s"], plaintext: true}
+  gone: {endpoints: ["%s"], plaintext: true}
+telemetry: {audit: {file: audit.jsonl}}
+admin: {address: 127.0.0.1:0}
+`
+
+// world is a gateway process with everything around it.
+type world struct {
+	dir                 string
+	edge, narrow, admin string
+	process             *os.Process
+	prod, partner       *devpki.CA
+	anchors             *x509.CertPool
+	leaves              map[string]*devpki.Leaf
+}
+
+// newWorld makes certificates, starts a backend and the gateway.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir(), anchors: x509.NewCertPool(), leaves: map[string]*devpki.Leaf{}}
+	w.prod, w.partner = w.authority(t, "prod"), w.authority(t, "partner")
+	now := time.Now()
+	const shop = "spiffe://prod.example/ns/shop/sa/"
+	for _, l := range []struct {
+		name string
+		ca   *devpki.CA
+		o    devpki.LeafOptions
+	}{
+		{"edge", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/edge"}, DNS: []string{"localhost"}}},
+		{"checkout", w.prod, devpki.LeafOptions{URIs: []string{shop + "checkout"}}},
+		{"cart", w.prod, devpki.LeafOptions{URIs: []string{shop + "cart"}}},
+		{"report", w.partner, devpki.LeafOptions{URIs: []string{"spiffe://partner.example/ns/etl/sa/report"}}},
+		{"impostor", w.partner, devpki.LeafOptions{URIs: []string{shop + "checkout"}}},
+		{"expired", w.prod, devpki.LeafOptions{URIs: []string{shop + "checkout"}, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}},
+		{"twofaced", w.prod, devpki.LeafOptions{URIs: []string{shop + "cart", shop + "checkout"}}},
+		{"denied", w.prod, devpki.LeafOptions{URIs: []string{shop + "denied"}}},
+	} {
+		leaf, err := l.ca.Issue(l.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.leaves[l.name] = leaf
+	}
+	w.leaves["thief"] = &devpki.Leaf{Chain: w.leaves["checkout"].Chain, Key: w.leaves["cart"].Key}
+	key, err := devpki.KeyPEM(w.leaves["edge"].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "edge.key", key)
+	w.write(t, "edge.pem", devpki.CertificatesPEM(w.leaves["edge"].Chain...))
+
+	backend := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(rw, "hello\n") // the gateway notices a short answer
+	}))
+	t.Cleanup(backend.Close)
+	w.write(t, "gateway.yaml", fmt.Appendf(nil, configuration, backend.Listener.Addr(), freeAddress(t)))
+	w.run(t)
+	return w
+}
+
+func (w *world) authority(t *testing.T, name string) *devpki.CA {
+	t.Helper()
+	root, err := devpki.NewRoot(devpki.CAOptions{Name: name + " root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuing, err := root.NewIntermediate(devpki.CAOptions{Name: name + " issuing CA"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.anchors.AddCert(root.Certificate)
+	w.write(t, name+".pem", devpki.CertificatesPEM(root.Certificate))
+	return issuing
+}
+
+// write replaces a file at once, so that a watcher never sees half of it.
+func (w *world) write(t *testing.T, name string, data []byte) {
+	t.Helper()
+	target := filepath.Join(w.dir, name)
+	if err := os.WriteFile(target+".new", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(target+".new", target); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) read(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// built makes the binary once for all tests.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "verigate-promtest-")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "gateway")
+	if out, err := exec.Command("go", "build", "-o", binary, "verigate/cmd/gateway").CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary, err := built(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(binary)) // a temporary folder
+	}
+	os.Exit(code)
+}
+
+// run starts the gateway and reads its addresses from what it logs.
+func (w *world) run(t *testing.T) {
+	t.Helper()
+	binary, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(binary, "run", "-c", filepath.Join(w.dir, "gateway.yaml"))
+	log, err := command.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, command)
+	w.process = command.Process
+	var said tail
+	addresses := make(chan map[string]string, 1)
+	go func() {
+		found := map[string]string{}
+		for lines := bufio.NewScanner(log); lines.Scan(); {
+			fmt.Fprintln(&said, lines.Text())
+			switch {
+			case strings.Contains(lines.Text(), "msg=listening"):
+				found[field(lines.Text(), "listener=")] = field(lines.Text(), "address=")
+			case strings.Contains(lines.Text(), "msg=admin"):
+				found["admin"] = strings.Trim(strings.TrimPrefix(field(lines.Text(), "address="), "http://"), "/")
+				addresses <- found
+			}
+		}
+	}()
+	select {
+	case found := <-addresses:
+		w.edge, w.narrow, w.admin = found["edge"], found["narrow"], found["admin"]
+	case <-time.After(patience):
+		t.Fatalf("the gateway does not start:\n%s", said.String())
+	}
+}
+
+// field returns what follows the key up to the next space.
+func field(line, key string) string {
+	_, rest, _ := strings.Cut(line, key)
+	value, _, _ := strings.Cut(rest, " ")
+	return value
+}
+
+func (w *world) metrics(t *testing.T) []byte {
+	t.Helper()
+	response, err := http.Get("http://" + w.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// reached reports whether the exposition has a line that begins so and whose
+// value is not 0.
+func (w *world) reached(t *testing.T, prefix string) bool {
+	for line := range bytes.Lines(w.metrics(t)) {
+		if bytes.HasPrefix(line, []byte(prefix)) && !bytes.HasSuffix(line, []byte(" 0\n")) {
+			return true
+		}
+	}
+	return false
+}
+
+// misbehave breaks a bundle and the configuration while the gateway runs, sees
+// both refused, and mends them again. It goes on doing so, because a rate shows
+// only what happens between two scrapes.
+func (w *world) misbehave(t *testing.T) {
+	t.Helper()
+	good, bundle := w.read(t, "gateway.yaml"), w.read(t, "partner.pem")
+	w.repeat(t, time.Second, func(_ context.Context, n int) {
+		if n%2 == 0 {
+			w.write(t, "gateway.yaml", []byte("listeners: nonsense\n"))
+			w.write(t, "partner.pem", []byte("not a bundle\n"))
+		} else {
+			w.write(t, "partner.pem", bundle)
+			w.write(t, "gateway.yaml", good)
+		}
+		if err := w.process.Signal(syscall.SIGHUP); err != nil {
+			t.Errorf("reload: %v", err)
+		}
+	})
+	if !poll(t.Context(), func() bool { return w.reached(t, `verigate_config_reloads_total{outcome="failure"}`) }) {
+		t.Error("a broken configuration does not show in the metrics")
+	}
+}
+
+// traffic sends good and bad requests until the test ends.
+func (w *world) traffic(t *testing.T) {
+	t.Helper()
+	// One connection stays open, so that there is one to count.
+	open, err := tls.Dial("tcp", w.edge, w.client("checkout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { open.Close() })
+	w.repeat(t, 100*time.Millisecond, w.round)
+}
+
+// repeat calls each again and again in the background until the test ends.
+func (w *world) repeat(t *testing.T, every time.Duration, each func(ctx context.Context, n int)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			each(ctx, n)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+}
+
+// round is one of everything. What becomes of each call shows in the metrics.
+func (w *world) round(ctx context.Context, n int) {
+	fresh, err := w.prod.Issue(devpki.LeafOptions{URIs: []string{fmt.Sprintf("spiffe://prod.example/ns/batch/sa/worker-%d", n)}})
+	if err != nil {
+		panic(err) // the CA of this test is broken
+	}
+	w.call(ctx, certificate(fresh), "GET", "/items")
+	for _, c := range []struct{ leaf, method, path string }{
+		{"checkout", "GET", "/v1/charge"},
+		{"cart", "GET", "/items"},
+		{"cart", "GET", "/v1/charge"},
+		{"cart", "POST", "/items"},
+		{"cart", "GET", "/nowhere"},
+		{"cart", "GET", "/broken"},
+		{"report", "GET", "/items"},
+		{"impostor", "GET", "/items"},
+		{"expired", "GET", "/items"},
+		{"twofaced", "GET", "/items"},
+		{"denied", "GET", "/items"},
+		{"thief", "GET", "/items"},
+		{"", "GET", "/items"},
+	} {
+		w.call(ctx, w.client(c.leaf).Certificates, c.method, c.path)
+	}
+	w.smuggle()
+	w.crowd()
+}
+
+func certificate(l *devpki.Leaf) []tls.Certificate { return []tls.Certificate{l.TLS()} }
+
+// client is how a workload connects; without a name it shows no certificate.
+func (w *world) client(leaf string) *tls.Config {
+	c := &tls.Config{RootCAs: w.anchors, ServerName: "localhost", MinVersion: tls.VersionTLS13}
+	if leaf != "" {
+		c.Certificates = certificate(w.leaves[leaf])
+	}
+	return c
+}
+
+// call makes one connection and one request.
+func (w *world) call(ctx context.Context, who []tls.Certificate, method, path string) {
+	c := w.client("")
+	c.Certificates = who
+	transport := &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, method, "https://"+w.edge+path, nil)
+	if err != nil {
+		panic(err) // method and path are constants
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return // refused, as most callers here
+	}
+	_, _ = io.Copy(io.Discard, response.Body) // so that the gateway sees the end
+	response.Body.Close()
+}
+
+// smuggle sends what no honest client sends.
+func (w *world) smuggle() {
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Second}, "tcp", w.edge, w.client("cart"))
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	fmt.Fprint(c, "GET /items HTTP/1.1\r\nHost: one.example\r\nHost: two.example\r\n\r\n")
+	_, _ = c.Read(make([]byte, 512)) // the refusal
+}
+
+// crowd opens more connections than the narrow listener lets one client have.
+func (w *world) crowd() {
+	for range 3 {
+		c, err := net.DialTimeout("tcp", w.narrow, time.Second)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(c, "\x16") // wakes the listener up, which waits for the first octet
+	}
+}
+
+// tail keeps what a process said last.
+type tail struct {
+	mu   sync.Mutex
+	said []byte
+}
+
+const tailBytes = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.said = append(t.said, p...)
+	t.said = t.said[max(0, len(t.said)-tailBytes):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.said)
+}
