@@ -11,7 +11,7 @@ GOLANGCI_LINT := $(CACHE)/golangci-lint-v2.15.0
 K6            := $(CACHE)/k6-v1.8.1
 BENCHSTAT     := $(CACHE)/benchstat
 
-.PHONY: all build demo test race lint tidy-check fuzz conformance e2e promtest loadtest bench bench-compare cover generate generate-check help
+.PHONY: all build demo test setup race lint tidy-check fuzz conformance e2e promtest loadtest bench bench-compare cover generate generate-check help
 
 all: lint test ## lint and test
 
@@ -21,8 +21,10 @@ build: ## build bin/gateway
 demo: ## the main job with nothing prepared
 	go run ./cmd/gateway demo
 
-test: ## everything that CI runs, apart from what needs hours
-	./.ci/run
+test: setup lint race conformance promtest loadtest ## everything that CI runs; on a fresh machine too
+
+setup: ## install what the tests need beside Go (Debian packages)
+	./.ci/setup
 
 race: ## unit and end-to-end tests with the race detector
 	go test -race -shuffle=on ./...

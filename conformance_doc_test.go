@@ -89,61 +89,6 @@ func checkConformance(t *testing.T, packages map[string]map[string]*ast.File, ce
 	}
 }
 
-// TestPastBugsDocument holds docs/past-bugs.md to the tests: each one it names
-// exists, and a bug without a test is said to be open.
-func TestPastBugsDocument(t *testing.T) {
-	t.Parallel()
-	const file = "docs/past-bugs.md"
-	packages := sources(t)
-	found := 0
-	for _, cells := range tableRows(t, file) {
-		if len(cells) != 3 || cells[0] == "Bug" || strings.HasPrefix(cells[0], "-") {
-			continue
-		}
-		found++
-		named := 0
-		for _, name := range spans(cells[2]) {
-			if !testName.MatchString(name) {
-				continue
-			}
-			named++
-			if !testExists(packages, name) {
-				t.Errorf("%s: %s: there is no test %s", file, cells[0], name)
-			}
-		}
-		if open := strings.HasPrefix(cells[2], "open"); open == (named > 0) {
-			t.Errorf("%s: %s names %d tests and says open: %v; want a test, or open", file, cells[0], named, open)
-		}
-	}
-	if found == 0 {
-		t.Errorf("%s has no rows of three cells", file)
-	}
-}
-
-// TestSecurityDocument makes sure that the defences that SECURITY.md claims are
-// tested by something that exists.
-func TestSecurityDocument(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile("SECURITY.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	packages := sources(t)
-	named := 0
-	for _, name := range spans(string(data)) {
-		if !testName.MatchString(name) {
-			continue
-		}
-		named++
-		if !testExists(packages, name) {
-			t.Errorf("SECURITY.md: there is no test %s", name)
-		}
-	}
-	if named == 0 {
-		t.Error("SECURITY.md names no test")
-	}
-}
-
 // testName is a test function with its package, as the documents write it.
 var testName = regexp.MustCompile(`^(?:[a-z0-9/]+\.)(?:Test|Fuzz)[A-Z]\w*$`)
 

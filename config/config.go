@@ -70,4 +70,3 @@ func (c *Config) path(name string) string {
 
 // Rules returns what requests are decided by.
 func (c *Config) Rules() (*routing.Table, *policy.Policy) { return c.routes, c.policy }
-

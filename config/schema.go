@@ -2,7 +2,7 @@ package config
 
 import _ "embed"
 
-//go:generate go run ./schemagen schema.json
+//go:generate go run ./schemagen schema.json ../docs/configuration.md
 
 //go:embed schema.json
 var schema []byte

@@ -144,29 +144,28 @@ func appendTime(b []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
-	b = appendDigits(b, min(max(year, 1), 9999), 4)
-	b = append(b, '-')
-	b = appendDigits(b, int(month), 2)
-	b = append(b, '-')
-	b = appendDigits(b, day, 2)
-	b = append(b, 'T')
-	b = appendDigits(b, hour, 2)
-	b = append(b, ':')
-	b = appendDigits(b, minute, 2)
-	b = append(b, ':')
-	b = appendDigits(b, second, 2)
-	b = append(b, '.')
-	b = appendDigits(b, t.Nanosecond(), 9)
-	return append(b, 'Z')
+	text := [...]byte{4: '-', 7: '-', 10: 'T', 13: ':', 16: ':', 19: '.', 29: 'Z'}
+	year = min(max(year, 1), 9999)
+	putPair(text[0:], year/100)
+	putPair(text[2:], year%100)
+	putPair(text[5:], int(month))
+	putPair(text[8:], day)
+	putPair(text[11:], hour)
+	putPair(text[14:], minute)
+	putPair(text[17:], second)
+	nanos := t.Nanosecond()
+	text[28] = '0' + byte(nanos%10)
+	for i, n := 26, nanos/10; i >= 20; i -= 2 {
+		putPair(text[i:], n%100)
+		n /= 100
+	}
+	return append(b, text[:]...)
 }
 
-func appendDigits(b []byte, n, width int) []byte {
-	var digits [9]byte
-	for i := width - 1; i >= 0; i-- {
-		digits[i] = '0' + byte(n%10)
-		n /= 10
-	}
-	return append(b, digits[:width]...)
+// putPair writes n, which is below 100, as two digits.
+func putPair(b []byte, n int) {
+	b[1] = '0' + byte(n%10)
+	b[0] = '0' + byte(n/10)
 }
 
 // appendEscaped appends s as the inside of a JSON string, in printable ASCII:
@@ -222,24 +221,8 @@ func appendUnit(b []byte, r rune) []byte {
 }
 
 // plainText reports whether all octets of s stand for themselves inside a JSON
-// string. It looks at eight at a time: nearly all fields are like that, and looking
-// at each octet is half the cost of a record.
+// string, as those of nearly all fields do.
 func plainText(s string) bool {
-	const (
-		each = 0x0101010101010101
-		top  = 0x8080808080808080
-	)
-	for len(s) >= 8 {
-		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		// The top bit of an octet ends up set if it is below the space, a quote, a
-		// backslash, DEL or beyond ASCII. A carry can only come out of such an octet.
-		special := x | (x - ' '*each) | ((x ^ '"'*each) - each) | ((x ^ '\\'*each) - each) | (x + each)
-		if special&top != 0 {
-			return false
-		}
-		s = s[8:]
-	}
 	for i := 0; i < len(s); i++ {
 		if !plainASCII[s[i]] {
 			return false

@@ -143,7 +143,7 @@ func verification() dashboard {
 
 			row("Refusals"),
 			stacked(12, "Handshakes refused by reason", "cps",
-				"`gateway explain REASON` says what each means. pop_failed is somebody with another's certificate; bursts of untrusted_chain or expired follow a rotation that went wrong.",
+				"`gateway explain REASON` says what each means. pop_failed is somebody with another's certificate; bursts of untrusted_chain or expired follow a rotation that went wrong. Refused handshakes prove no trust domain, so with one selected this panel is empty.",
 				rates(per(of(handshakes, failed), telemetry.LabelErrorType))),
 			stacked(12, "Requests refused by reason", "cps",
 				"Requests of authenticated callers that were denied by policy, matched no route, were malformed or failed on the way.",
@@ -155,7 +155,7 @@ func verification() dashboard {
 				"Connections closed before their handshake began, because a limit on connections or handshakes was reached.",
 				rates(per(query{metric: telemetry.MetricConnectionRejected}, telemetry.LabelListener, telemetry.LabelReason))),
 
-			row("Requests"),
+			row("Requests and connections"),
 			stacked(12, "Requests by status", "reqps",
 				"By status code, whoever gave the answer.",
 				rates(per(requests, telemetry.LabelStatus))),

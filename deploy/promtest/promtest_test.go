@@ -178,21 +178,26 @@ func TestEveryAlertIsTested(t *testing.T) {
 	var file struct {
 		Tests []struct {
 			Cases []struct {
-				Name string `yaml:"alertname"`
-				Want []any  `yaml:"exp_alerts"`
-			} `yaml:"alert_rule_test"`
+				Expr string
+				Want []any `yaml:"exp_samples"`
+			} `yaml:"promql_expr_test"`
 		}
 	}
 	if err := yaml.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
+	about := regexp.MustCompile(`alertname="(\w+)", alertstate="firing"`)
 	fires, silent := map[string]bool{}, map[string]bool{}
 	for _, test := range file.Tests {
 		for _, c := range test.Cases {
+			name := about.FindStringSubmatch(c.Expr)
+			if name == nil {
+				t.Fatalf("%s does not ask whether an alert is firing", c.Expr)
+			}
 			if len(c.Want) > 0 {
-				fires[c.Name] = true
+				fires[name[1]] = true
 			} else {
-				silent[c.Name] = true
+				silent[name[1]] = true
 			}
 		}
 	}

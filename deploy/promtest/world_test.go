@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -132,11 +133,8 @@ func (w *world) authority(t *testing.T, name string) *devpki.CA {
 func (w *world) write(t *testing.T, name string, data []byte) {
 	t.Helper()
 	target := filepath.Join(w.dir, name)
-	if err := os.WriteFile(target+".new", data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(target+".new", target); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(os.WriteFile(target+".new", data, 0o600), os.Rename(target+".new", target)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -149,24 +147,24 @@ func (w *world) read(t *testing.T, name string) []byte {
 	return data
 }
 
-// built makes the binary once for all tests.
+// built makes the binary once for all tests, in buildDir.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "verigate-promtest-")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "gateway")
+	binary := filepath.Join(buildDir, "gateway")
 	if out, err := exec.Command("go", "build", "-o", binary, "verigate/cmd/gateway").CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("go build: %w\n%s", err, out)
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return binary, nil
 })
 
+var buildDir string
+
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary, err := built(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(binary)) // a temporary folder
+	var err error
+	if buildDir, err = os.MkdirTemp("", "verigate-promtest-"); err != nil {
+		panic(err)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(buildDir) // a temporary folder
 	os.Exit(code)
 }
 
@@ -178,10 +176,9 @@ func (w *world) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	command := exec.Command(binary, "run", "-c", filepath.Join(w.dir, "gateway.yaml"))
-	log, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, written := io.Pipe()
+	t.Cleanup(func() { written.Close() }) // when the process has ended
+	command.Stderr = written
 	start(t, command)
 	w.process = command.Process
 	var said tail

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"verigate/telemetry"
+	"verigate/upstream"
+)
+
+// exchange is one request and what becomes of it, from the moment that its header
+// is there until its response is out. It is the only place where its record comes
+// from, so that there is one of each (AUD-01).
+type exchange struct {
+	conn     *edgeConn
+	ctx      *fasthttp.RequestCtx // while fasthttp has one for it
+	program  *Program
+	record   telemetry.Request
+	question Question
+
+	decided   time.Time
+	streaming bool // the response's body comes from the backend while it is sent
+	closing   bool // the connection ends with this response
+}
+
+// exchanges are reused: an idle connection does not carry one.
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.question.Header = x.headerOnce // made once: a method value is allocated
+	return x
+}}
+
+// newExchange begins the record of a request that began at start.
+func (c *edgeConn) newExchange(start time.Time) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.conn = c
+	r := &x.record
+	r.Start = start
+	r.ID = newRequestID()
+	r.Listener = c.listener.name
+	r.ConnID = c.tls.ID()
+	r.Remote = c.remote
+	r.SNI = c.tls.SNI()
+	if c.path != nil {
+		r.Caller, r.Grade = c.path.ID(), c.grade
+	} else {
+		r.ClaimedID = c.tls.Handshake().Verdict.ID // admitted although it was rejected
+	}
+	c.exchange, c.sent = x, 0
+	return x
+}
+
+// newRequestID returns a correlation id: unique, and saying nothing about how
+// many requests there are.
+func newRequestID() string {
+	var raw [16]byte
+	binary.NativeEndian.PutUint64(raw[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(raw[8:], rand.Uint64())
+	var digits [32]byte
+	return string(hex.AppendEncode(digits[:0], raw[:]))
+}
+
+// finish completes the record but for what only the end of the response tells.
+func (x *exchange) finish(decision string, status int, reason string) {
+	x.record.Decision, x.record.Status, x.record.Reason = decision, status, reason
+}
+
+// settle emits the record of the request that has ended, if there is one: its
+// response is out, or the connection is gone. err is what fasthttp said.
+func (c *edgeConn) settle(err error) {
+	x := c.exchange
+	if x == nil {
+		return
+	}
+	c.exchange = nil
+	x.conclude(err)
+	c.listener.gateway.options.Telemetry.Request(&x.record)
+	x.free()
+}
+
+// conclude adds to the record what the end of the response told.
+func (x *exchange) conclude(err error) {
+	c, r := x.conn, &x.record
+	now := time.Now()
+	r.BytesIn, r.BytesOut = c.received, c.sent
+	c.received = 0
+	r.Total = now.Sub(r.Start)
+	if x.streaming {
+		// Until its last octet we waited for the backend, or for the client; in no
+		// case it is time that the gateway added.
+		r.UpstreamTime = now.Sub(x.decided)
+	}
+	switch failure, broken := errors.AsType[*upstream.Error](err); {
+	case r.Reason != "":
+	case c.writeErr != nil:
+		x.interrupted(string(c.lost(c.writeErr)))
+	case broken:
+		// The response stopped in the middle, and so did ours to the client.
+		r.Decision, r.Reason = telemetry.DecisionError, failure.Reason
+	case err != nil:
+		r.Decision, r.Reason = telemetry.DecisionError, string(ReasonInternal)
+	case r.Decision == "":
+		// It asked whether to send its body and went away when told to.
+		x.interrupted(string(c.lost(c.readErr)))
+	}
+}
+
+// interrupted notes why a request ended before its response did.
+func (x *exchange) interrupted(reason string) {
+	x.record.Reason = reason
+	if x.record.Decision == "" {
+		x.record.Decision = telemetry.DecisionError
+	}
+}
+
+func (x *exchange) free() {
+	header := x.question.Header
+	*x = exchange{}
+	x.question.Header = header
+	exchanges.Put(x)
+}

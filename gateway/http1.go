@@ -1,0 +1,371 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"verigate/handoff"
+	"verigate/http1gate"
+	"verigate/policy"
+	"verigate/telemetry"
+	"verigate/upstream"
+)
+
+const (
+	requestIDName = "X-Request-Id"
+
+	// maxTraceState bounds what of a caller's tracestate is passed on: W3C Trace
+	// Context §3.3.1.5 asks for 512 octets at least, and nobody needs more (AUD-09).
+	maxTraceState = 512
+
+	// maxHeld bounds the responses without a length that are held to be sent to
+	// clients of HTTP/1.0.
+	maxHeld = 1 << 20
+)
+
+// serveHTTP1 answers one request. It reads as the flow does: judged, then
+// forwarded; every way out leaves exactly one record.
+func (l *listener) serveHTTP1(ctx *fasthttp.RequestCtx) {
+	x := l.begin(ctx)
+	defer x.end()
+	if decision := x.judge(); decision.Granted() {
+		x.forward(&decision)
+	}
+}
+
+// expectHTTP1 decides about a request that waits for "100 Continue" before it
+// sends its body, so that the body of a refused one is never read. A granted one
+// is decided once more when its body comes; that is cheaper than carrying state,
+// and right if the client takes its time.
+func (l *listener) expectHTTP1(ctx *fasthttp.RequestCtx) (status int) {
+	x := l.begin(ctx)
+	defer func() {
+		if mistake := recover(); mistake != nil {
+			x.panicked(mistake)
+			status = ctx.Response.StatusCode()
+		}
+		x.program.release()
+		x.ctx = nil
+	}()
+	if decision := x.judge(); decision.Granted() {
+		return fasthttp.StatusContinue
+	}
+	x.conn.unread = true // it may send the body all the same
+	return ctx.Response.StatusCode()
+}
+
+// failHTTP1 answers a request of which fasthttp could not read the header or what
+// it reads of a body beforehand. The request is lost by then.
+func (l *listener) failHTTP1(ctx *fasthttp.RequestCtx, err error) {
+	conn := ctx.Conn().(*edgeConn)
+	x := conn.exchange
+	if x == nil {
+		x = conn.newExchange(conn.began)
+	}
+	x.ctx = ctx
+	x.unreadable(err)
+	x.ctx = nil
+}
+
+// begin collects what is known of a request before anything is decided.
+func (l *listener) begin(ctx *fasthttp.RequestCtx) *exchange {
+	conn := ctx.Conn().(*edgeConn)
+	x := conn.exchange
+	if x == nil { // otherwise it was told to continue
+		x = conn.newExchange(conn.began)
+	}
+	x.ctx, x.program = ctx, l.gateway.use()
+	header := &ctx.Request.Header
+	toOriginForm(header)
+	r := &x.record
+	r.Method = methodName(header.Method())
+	r.Host = conn.spelled.hostOf(header.Host())
+	r.Path = conn.spelled.pathOf(targetPath(header.RequestURI()))
+	r.Proto = protocolName(header)
+	if r.Trace.IsZero() {
+		r.Trace = l.gateway.options.Telemetry.TraceBytes(x.receivedTrace())
+	}
+	return x
+}
+
+// end prepares the end of the response, whatever the handler made of it.
+func (x *exchange) end() {
+	if mistake := recover(); mistake != nil {
+		x.panicked(mistake)
+	}
+	x.program.release()
+	conn, ctx := x.conn, x.ctx
+	x.ctx = nil
+	closing := x.closing || ctx.Response.ConnectionClose() || conn.listener.gateway.draining.Load()
+	ctx.Response.Header.ResetConnectionClose()
+	conn.gate.Settle(ctx) // what nobody read of the body must not become a request
+	if ctx.Response.ConnectionClose() {
+		conn.unread = true
+	}
+	if closing {
+		ctx.SetConnectionClose()
+	}
+}
+
+// panicked keeps a programmer's mistake in one request from ending the process:
+// fasthttp does not (internals §4.3).
+func (x *exchange) panicked(mistake any) {
+	x.conn.listener.gateway.options.Log.Error("panic while serving a request", "panic", mistake, "request_id", x.record.ID)
+	x.closing = true
+	x.refuse(ReasonInternal)
+}
+
+// judge decides about the request. If the decision is not to grant, it has been
+// answered.
+func (x *exchange) judge() Decision {
+	if x.admittedOnly() || !x.stillTrusted() {
+		return Decision{}
+	}
+	decision := x.decide()
+	if !decision.Granted() {
+		x.refuse(decision.Reason)
+	}
+	return decision
+}
+
+// admittedOnly answers a caller whose certificate was refused and who was let in
+// only to be told so (the listener's admit_rejected). Nobody without a path gets
+// any further.
+func (x *exchange) admittedOnly() bool {
+	if x.conn.path != nil {
+		return false
+	}
+	code, help := string(ReasonInternal), ""
+	if rejection := x.conn.tls.Rejection(); rejection != nil {
+		code, help = rejection.Reason.String(), rejection.Reason.Help()
+	}
+	x.closing = true
+	x.finish(telemetry.DecisionDenied, fasthttp.StatusForbidden, code)
+	x.answer(problem{Status: fasthttp.StatusForbidden, Reason: code,
+		Title: "the client certificate was not accepted", Detail: help})
+	return true
+}
+
+// stillTrusted answers a caller that would not be accepted any more.
+func (x *exchange) stillTrusted() bool {
+	rejection, ok := x.conn.current(x.record.Start)
+	if ok {
+		x.record.Grade = x.conn.grade // may have changed with the snapshot
+		return true
+	}
+	log := x.conn.listener.gateway.options.Log
+	if rejection != nil {
+		log = log.With("error", rejection)
+	}
+	log.Info("the caller of a live connection is not accepted any more", "request_id", x.record.ID, "conn_id", x.record.ConnID)
+	x.closing = true
+	x.refuse(ReasonTrustChanged)
+	return false
+}
+
+// decide asks the program.
+func (x *exchange) decide() Decision {
+	start := time.Now()
+	q, r := &x.question, &x.record
+	q.Subject = policy.Subject{ID: x.conn.path.ID(), Grade: x.conn.grade}
+	q.SNI, q.Host, q.Path, q.Method = r.SNI, r.Host, r.Path, r.Method
+	decision := x.program.Decide(q)
+	x.decided = time.Now()
+	r.Policy = x.decided.Sub(start)
+	if decision.Route != nil {
+		r.Route, r.Upstream = decision.Route.Name, decision.Route.Upstream
+	}
+	if decision.Denial != nil {
+		r.Rule = decision.Denial.Rule
+	}
+	return decision
+}
+
+// headerOnce returns the value of a field that occurs exactly once: a route must
+// not be chosen by one occurrence while the backend reads another.
+func (x *exchange) headerOnce(name string) (string, bool) {
+	values := x.ctx.Request.Header.PeekAll(name)
+	if len(values) != 1 {
+		return "", false
+	}
+	return string(values[0]), true
+}
+
+// forward sends a granted request to its upstream and prepares the response.
+func (x *exchange) forward(decision *Decision) {
+	backend := x.program.backends[decision.Route.Upstream]
+	request, response := &x.ctx.Request, &x.ctx.Response
+	x.record.Rule = decision.Grant.Rule()
+	x.convey(backend)
+
+	result, err := backend.Upstream.Forward(decision.Grant, request, response)
+	x.record.Endpoint = result.Endpoint
+	x.record.UpstreamID = result.PeerID
+	x.record.UpstreamTime = result.Duration
+	if result.BodyUnread {
+		x.closing, x.conn.unread = true, true
+	}
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	handoff.FilterResponse(&response.Header)
+	if x.record.Proto == "HTTP/1.0" && !x.held() {
+		return
+	}
+	x.streaming = response.IsBodyStream()
+	response.Header.Del(requestIDName) // every occurrence; Set replaces the first
+	response.Header.Set(requestIDName, x.record.ID)
+	if len(response.Header.Peek(fasthttp.HeaderDate)) == 0 {
+		// A recipient with a clock has to add it (RFC 9110 §6.6.1).
+		response.Header.SetBytesV(fasthttp.HeaderDate, fasthttp.AppendHTTPDate(nil, time.Now()))
+	}
+	x.finish(telemetry.DecisionAllowed, response.StatusCode(), "")
+}
+
+// convey makes the caller's header one for the backend. The order is the security
+// (FWD-03): what the caller said is gone before ours is added.
+func (x *exchange) convey(backend *Backend) {
+	header, conn := &x.ctx.Request.Header, x.conn
+	keepState := x.keepsTraceState()
+
+	handoff.StripRequest(header, conn.path.ID().Origin() == backend.Origin)
+	header.Del(requestIDName) // every occurrence; Set replaces the first
+	header.Del("Traceparent")
+	if !keepState {
+		header.Del("Tracestate")
+	}
+
+	backend.Handoff.Apply(header, handoff.Caller{Path: conn.path, Grade: conn.grade})
+	handoff.SetForwarded(header, conn.remote, x.record.Host)
+	if conn.spelled.sent != "" {
+		header.SetHost(conn.spelled.sent)
+	}
+	header.Set(requestIDName, x.record.ID)
+	var field [64]byte
+	header.SetBytesV("Traceparent", x.record.Trace.AppendTraceParent(field[:0]))
+}
+
+// receivedTrace returns the traceparent that the caller sent. More than one is
+// none (W3C Trace Context §3.2).
+func (x *exchange) receivedTrace() []byte {
+	if values := x.ctx.Request.Header.PeekAll("Traceparent"); len(values) == 1 {
+		return values[0]
+	}
+	return nil
+}
+
+// keepsTraceState reports whether the caller's tracestate may be passed on: it
+// belongs to a trace that is continued, and is not too long.
+func (x *exchange) keepsTraceState() bool {
+	header := &x.ctx.Request.Header
+	size := 0
+	for _, value := range header.PeekAll("Tracestate") {
+		size += len(value)
+	}
+	if size == 0 || size > maxTraceState {
+		return false
+	}
+	const from, to = len("00-"), len("00-") + 32
+	received := x.receivedTrace()
+	var id [32]byte
+	return len(received) > to && string(x.record.Trace.AppendID(id[:0])) == string(received[from:to])
+}
+
+// held takes a response of unknown length in whole, if it fits, because HTTP/1.0
+// has no chunks (RFC 9112 §6.1). It reports whether the response can be sent;
+// otherwise another one was made.
+func (x *exchange) held() bool {
+	response := &x.ctx.Response
+	if !response.IsBodyStream() || response.Header.ContentLength() >= 0 {
+		return true
+	}
+	body, err := io.ReadAll(io.LimitReader(response.BodyStream(), maxHeld+1))
+	x.record.UpstreamTime = time.Since(x.decided)
+	switch {
+	case err != nil:
+		x.failed(err)
+		return false
+	case len(body) > maxHeld:
+		x.refuse(ReasonLengthRequired)
+		return false
+	}
+	response.SetBody(body)
+	response.ImmediateHeaderFlush = false
+	return true
+}
+
+// failed answers for a backend that could not, or for a caller whose request
+// stopped while it was being forwarded.
+func (x *exchange) failed(err error) {
+	status, code := fasthttp.StatusBadGateway, string(ReasonInternal)
+	if failure, ok := errors.AsType[*upstream.Error](err); ok {
+		if failure.Reason == upstream.ReasonRequestBody {
+			x.unreadable(failure)
+			return
+		}
+		status, code = failure.Status(), failure.Reason
+	}
+	x.conn.listener.gateway.options.Log.Debug("upstream failed", "request_id", x.record.ID, "upstream", x.record.Upstream, "error", err)
+	x.finish(telemetry.DecisionError, status, code)
+	x.answer(problem{Status: status, Reason: code, Title: "the backend could not answer"})
+}
+
+// unreadable answers a request that could not be read to its end. What has not
+// been read of it cannot be found any more, so the connection ends.
+func (x *exchange) unreadable(err error) {
+	conn := x.conn
+	x.closing, conn.unread = true, true
+	switch violation := conn.gate.Violation(); {
+	case violation != nil:
+		x.answer(x.malformed(violation))
+	case conn.readErr == nil:
+		conn.listener.gateway.options.Log.Warn("a well-formed request could not be read", "request_id", x.record.ID, "error", err)
+		x.refuse(ReasonUnreadable)
+	case errors.Is(conn.readErr, os.ErrDeadlineExceeded):
+		x.refuse(ReasonRequestTimeout)
+	default:
+		x.refuse(conn.lost(conn.readErr))
+	}
+}
+
+// refuseMalformed answers a request that the strict gate refused. It was never
+// parsed, so the record has no method, host or path.
+func (c *edgeConn) refuseMalformed(v *http1gate.Violation) []byte {
+	x := c.newExchange(time.Now())
+	p := x.malformed(v)
+	p.RequestID = x.record.ID
+	response := p.raw()
+	c.sent = int64(len(response))
+	return response
+}
+
+// malformed finishes a request that broke the rules of HTTP/1.1.
+func (x *exchange) malformed(v *http1gate.Violation) problem {
+	x.conn.listener.gateway.options.Telemetry.HTTPRefused(v.Code)
+	x.finish(telemetry.DecisionRefused, v.Status, v.Code)
+	return problem{Status: v.Status, Reason: v.Code, Title: "the request is malformed", Detail: v.Detail}
+}
+
+// refuse answers for the gateway itself.
+func (x *exchange) refuse(reason Reason) {
+	decision := telemetry.DecisionDenied
+	switch reason {
+	case ReasonInternal, ReasonUnreadable, ReasonLengthRequired, ReasonClientGone, ReasonConnectionExpired, ReasonDrained:
+		decision = telemetry.DecisionError
+	case ReasonMisdirected, ReasonRequestTimeout:
+		decision = telemetry.DecisionRefused
+	}
+	x.finish(decision, reason.status(), string(reason))
+	x.answer(problem{Status: reason.status(), Reason: string(reason), Title: reason.title()})
+}
+
+// answer makes p the response.
+func (x *exchange) answer(p problem) {
+	p.RequestID = x.record.ID
+	p.write(&x.ctx.Response)
+}
