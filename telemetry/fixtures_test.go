@@ -182,8 +182,9 @@ func accepted(t testing.TB) (*tlsterm.Handshake, *evidence) {
 		Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, Curve: tls.X25519MLKEM768,
 		Verdict: verifycache.Verdict{
 			Path: new(certpath.Path), Outcome: verifycache.Miss,
-			IdentifyDuration: 900, VerifyDuration: 210 * time.Microsecond,
+			IdentifyDuration: 900,
 		},
+		JudgeTime: 210 * time.Microsecond,
 	}
 	return h, &evidence{
 		id:    id(t, "spiffe://prod.example/ns/shop/sa/checkout"),
@@ -202,9 +203,10 @@ func refused(t testing.TB) *tlsterm.Handshake {
 		Start: noon, Duration: 900 * time.Microsecond, QueueWait: 10 * time.Microsecond,
 		Outcome: tlsterm.Failed, Reason: certpath.ReasonUntrustedChain.String(), SNI: "pay.example",
 		Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, Curve: tls.X25519,
+		JudgeTime: 30 * time.Microsecond,
 		Verdict: verifycache.Verdict{
 			ID: id(t, "spiffe://prod.example/ns/shop/sa/checkout"), Outcome: verifycache.Miss,
-			IdentifyDuration: 900, VerifyDuration: 30 * time.Microsecond,
+			IdentifyDuration: 900,
 			Err: &certpath.Error{
 				Reason: certpath.ReasonUntrustedChain, Found: `issuer "CN=prod issuing"`, Want: "an anchor of spiffe://prod.example",
 				Hint: "the client sent no intermediate certificate",

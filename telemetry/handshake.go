@@ -140,13 +140,11 @@ func (t *Telemetry) measureHandshake(h *tlsterm.Handshake, e *evidence, tr Trace
 		return
 	}
 	s.results.add(1)
-	// The cache measures what it computes. Zeros for what it remembered would drag
-	// every quantile to the first bucket.
+	s.verification.observe(h.JudgeTime)
+	// Zeros for what the cache remembered would drag every quantile to the first
+	// bucket.
 	if v.IdentifyDuration > 0 {
 		s.parse.observe(v.IdentifyDuration)
-	}
-	if v.VerifyDuration > 0 {
-		s.verification.observe(v.VerifyDuration)
 	}
 }
 
@@ -282,7 +280,7 @@ func (l *line) handshake(h *tlsterm.Handshake, e *evidence, tr Trace) {
 	l.number("duration_ns", int64(h.Duration))
 	l.number("queue_ns", int64(h.QueueWait))
 	l.number("identify_ns", int64(h.Verdict.IdentifyDuration))
-	l.number("verify_ns", int64(h.Verdict.VerifyDuration))
+	l.number("verify_ns", int64(h.JudgeTime))
 	l.trace(tr)
 	l.chain(h.Chain)
 	l.close()

@@ -190,7 +190,7 @@ var instruments = []Instrument{
 		"Time to read the identifier of a leaf; not measured when the cache answered.",
 		nil, stepBounds},
 	{MetricVerificationDuration, Histogram, "s",
-		"Time to judge a presented chain; not measured when the cache answered.",
+		"Time until there was a verdict about a presented chain, by how the cache came by it.",
 		[]string{LabelTrustDomain, LabelCacheResult, LabelOutcome}, verificationBounds},
 	{MetricVerificationResults, Counter, "{verification}",
 		"Chains judged, by result; error.type is the reason of a rejection.",

@@ -175,8 +175,7 @@ func (t *Telemetry) handshakeSpan(h *tlsterm.Handshake, e *evidence) Trace {
 	if judged && (h.Verdict.Outcome == verifycache.Miss || h.Verdict.Outcome == verifycache.Bypass) {
 		// When exactly the chain was judged is not known, only for how long; it is
 		// among the last things of a handshake.
-		took := h.Verdict.IdentifyDuration + h.Verdict.VerifyDuration
-		_, child := t.tracer.Start(ctx, "verify chain", trace.WithTimestamp(end.Add(-took)))
+		_, child := t.tracer.Start(ctx, "verify chain", trace.WithTimestamp(end.Add(-h.JudgeTime)))
 		if h.Verdict.Err != nil {
 			child.SetStatus(codes.Error, h.Verdict.Err.Reason.String())
 		}

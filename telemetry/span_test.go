@@ -138,7 +138,7 @@ func TestHandshakeSpanHasAChildWhenTheChainWasJudged(t *testing.T) {
 	h, e := accepted(t)
 	tel.handshake(h, e)
 	h.Verdict.Outcome = verifycache.Hit
-	h.Verdict.IdentifyDuration, h.Verdict.VerifyDuration = 0, 0
+	h.Verdict.IdentifyDuration, h.JudgeTime = 0, 1000
 	tel.handshake(h, e)
 	tel.Handshake(refused(t))
 	var names []string

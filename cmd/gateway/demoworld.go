@@ -316,7 +316,7 @@ type auditRecord struct {
 	Reason   string `json:"reason"`
 	Identity string `json:"identity"`
 	Cache    string `json:"cache"`
-	Judged   int64  `json:"judge_ns"`
+	Judged   int64  `json:"verify_ns"`
 	raw      string
 }
 
