@@ -76,7 +76,7 @@ $(K6):
 	mv $(CACHE)/k6 $@
 
 $(BENCHSTAT):
-	GOBIN=$(abspath $(CACHE)) go install golang.org/x/perf/cmd/benchstat@latest
+	GOBIN=$(abspath $(CACHE)) go install golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

@@ -90,12 +90,16 @@ func checkConformance(t *testing.T, packages map[string]map[string]*ast.File, ce
 }
 
 // testName is a test function with its package, as the documents write it.
-var testName = regexp.MustCompile(`^(?:[a-z0-9/]+\.)(?:Test|Fuzz)[A-Z]\w*$`)
+var testName = regexp.MustCompile(`^[a-z0-9/]+\.(?:Test|Fuzz|Benchmark)[A-Z]\w*$`)
+
+// bareTestName is one without its package.
+var bareTestName = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)[A-Z]\w*$`)
 
 // testExists reports whether name, such as trust/files.TestOpenFailsClosed, is a
 // test function of the repository.
 func testExists(packages map[string]map[string]*ast.File, name string) bool {
-	folder, function, _ := strings.Cut(name, ".")
+	dot := strings.LastIndexByte(name, '.') // the root's folder is "." itself
+	folder, function := name[:dot], name[dot+1:]
 	for file, parsed := range packages[folder] {
 		if !strings.HasSuffix(file, "_test.go") {
 			continue

@@ -3,6 +3,7 @@ package verigate
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -74,27 +75,35 @@ func TestPastBugsDocument(t *testing.T) {
 	}
 }
 
-// TestSecurityDocument makes sure that the defences that SECURITY.md claims are
-// tested by something that exists.
-func TestSecurityDocument(t *testing.T) {
+// TestNamedTestsExist makes sure that what a document offers as a proof is there:
+// SECURITY.md, the decision records and all others.
+func TestNamedTestsExist(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("SECURITY.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	packages := sources(t)
-	named := 0
-	for _, name := range spans(string(data)) {
-		if !testName.MatchString(name) {
-			continue
+	for _, file := range documents(t) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		named++
-		if !testExists(packages, name) {
-			t.Errorf("SECURITY.md: there is no test %s", name)
+		named := 0
+		for _, name := range spans(string(data)) {
+			switch {
+			case testName.MatchString(name):
+				named++
+				if !testExists(packages, name) {
+					t.Errorf("%s: there is no test %s", file, name)
+				}
+			case bareTestName.MatchString(name):
+				if !slices.ContainsFunc(slices.Collect(maps.Keys(packages)), func(folder string) bool {
+					return testExists(packages, folder+"."+name)
+				}) {
+					t.Errorf("%s: no package has a test %s", file, name)
+				}
+			}
 		}
-	}
-	if named == 0 {
-		t.Error("SECURITY.md names no test")
+		if file == "SECURITY.md" && named == 0 {
+			t.Errorf("%s names no test that proves a defence", file)
+		}
 	}
 }
 
