@@ -25,6 +25,7 @@ type judge struct {
 	scope      *verifycache.Scope // the one origin of the expected identity (UP-04)
 	identity   workloadid.Pattern
 	dnsName    string
+	now        func() time.Time
 }
 
 func newJudge(o *Options) (*judge, error) {
@@ -35,6 +36,10 @@ func newJudge(o *Options) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
 	return &judge{
 		cache:      o.Cache,
 		store:      o.Trust,
@@ -42,6 +47,7 @@ func newJudge(o *Options) (*judge, error) {
 		scope:      scope,
 		identity:   o.Verify.Identity,
 		dnsName:    o.Verify.DNSName,
+		now:        now,
 	}, nil
 }
 
@@ -123,6 +129,10 @@ func (j *judge) handshake(conn net.Conn) (*tls.Conn, *backend, *Error) {
 			return nil
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			// A key is not used once its certificate has expired (KEY-02).
+			if until := peer.credential.NotAfter(); j.now().After(until) {
+				return nil, fmt.Errorf("the gateway's own certificate expired at %s", until.UTC().Format(time.RFC3339))
+			}
 			return peer.credential.TLS(), nil
 		},
 	}

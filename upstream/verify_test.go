@@ -152,6 +152,20 @@ func TestBackendSeesTheGatewaysOwnCredential(t *testing.T) {
 	}
 }
 
+// KEY-02.
+func TestExpiredCredentialIsNotPresented(t *testing.T) {
+	t.Parallel()
+	d := newDomain(t)
+	ln := serve(t, d.serverTLS(d.leaf(t, devpki.LeafOptions{URIs: []string{apiID}})), func(ctx *fasthttp.RequestCtx) {})
+	o := d.options(t, ln.addr())
+	own := d.credential.Load().NotAfter()
+	o.Now = func() time.Time { return own.Add(time.Second) }
+	_, _, _, err := forward(t, open(t, o), nil)
+	if reasonOf(err) != ReasonConnect || !strings.Contains(err.Error(), "own certificate expired") {
+		t.Errorf("Forward() with an expired credential = %v, want %s that says so", err, ReasonConnect)
+	}
+}
+
 // UP-11.
 func TestSessionsAreNotResumed(t *testing.T) {
 	t.Parallel()
