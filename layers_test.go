@@ -46,6 +46,7 @@ var beside = map[string][]string{
 	"trust/files":      {"cmd/gateway"},
 	"devpki":           {"cmd/gateway", "loadtest", "benchmarks", "deploy"},
 	"config/schemagen": {},
+	"internal/race":    {}, // for tests
 	"deploy":           {},
 	"loadtest":         {},
 	"benchmarks":       {},

@@ -8,9 +8,10 @@
 //	GET /debug/pprof/ profiles, when switched on
 //
 // Nothing here changes anything, and nothing here is for callers: bind it to
-// loopback or to a network that only operators reach. A request whose Host is a
-// name other than localhost is refused, because a web page could otherwise make
-// an operator's browser read this through DNS rebinding.
+// loopback or to a network that only operators reach. Two kinds of request are
+// refused, because a web page could make an operator's browser send them: those
+// whose Host is a public name, by which DNS rebinding would read what is here, and
+// those that say they come from another site, which could start profiles.
 package admin
 
 import (
@@ -43,6 +44,10 @@ type Options struct {
 	Log *slog.Logger
 }
 
+// writeTimeout bounds an answer. The longest one is a profile, which says so when
+// it is asked to take longer.
+const writeTimeout = 2 * time.Minute
+
 // Server is the admin listener.
 type Server struct {
 	listener net.Listener
@@ -62,6 +67,7 @@ func Listen(o Options) (*Server, error) {
 		Handler:           handler(o),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
@@ -79,8 +85,19 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Close stops serving; requests in flight finish until ctx is done.
-func (s *Server) Close(ctx context.Context) error { return s.http.Shutdown(ctx) }
+// Close stops serving, also a server that was never asked to serve. Requests in
+// flight finish until ctx is done and are cut then.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	// Shutdown knows the listener only once Serve was called.
+	if closing := s.listener.Close(); closing != nil && !errors.Is(closing, net.ErrClosed) {
+		err = errors.Join(err, closing)
+	}
+	return err
+}
 
 // handler routes the requests of the admin listener.
 func handler(o Options) http.Handler {
@@ -97,10 +114,14 @@ func handler(o Options) http.Handler {
 	})
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		body, err := json.MarshalIndent(o.Status(), "", "  ")
+		if err != nil {
+			o.Log.Error("status cannot be encoded", "error", err)
+			answer(w, http.StatusInternalServerError, "the status cannot be encoded\n")
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		_ = encoder.Encode(o.Status()) // the client has gone; there is nobody to tell
+		_, _ = w.Write(append(body, '\n')) // the client has gone; there is nobody to tell
 	})
 	if o.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -126,19 +147,23 @@ func private(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !isAddress(r.Host) {
+		if !isPrivateHost(r.Host) {
 			answer(w, http.StatusForbidden, "refused: use the listener's IP address or localhost as host, not a name\n")
+			return
+		}
+		// Browsers set it, and pages cannot change it.
+		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && site != "same-origin" {
+			answer(w, http.StatusForbidden, "refused: the request was made by a page of another site\n")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// isAddress reports whether host is an IP address or localhost, port aside. A
-// Prometheus that scrapes by service name sets its own Host, so a single label
-// without a dot, as in Kubernetes or compose, passes as well: such a name cannot
-// be bought on the public DNS.
-func isAddress(host string) bool {
+// isPrivateHost reports whether host is an IP address or a single label such as
+// localhost, port aside. A single label is how Prometheus scrapes by service name
+// in compose or Kubernetes; nobody can buy one in the public DNS.
+func isPrivateHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

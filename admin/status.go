@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"verigate/gateway"
+	"verigate/telemetry"
 	"verigate/trust"
 	"verigate/upstream"
 	"verigate/verifycache"
@@ -22,9 +23,9 @@ type Status struct {
 	Cache       CacheStatus        `json:"cache"`
 	Routes      []RouteStatus      `json:"routes"`
 	Upstreams   []UpstreamStatus   `json:"upstreams"`
-	Audit       any                `json:"audit"`
+	Audit       AuditStatus        `json:"audit"`
 	// Refusals are the last handshakes that were refused, newest first.
-	Refusals any `json:"refusals"`
+	Refusals []RefusalStatus `json:"refusals"`
 }
 
 // ConfigStatus is about the file in force.
@@ -106,7 +107,65 @@ type RouteStatus struct {
 }
 
 // UpstreamStatus is about one upstream.
-type UpstreamStatus = upstream.Status
+type UpstreamStatus struct {
+	Name      string           `json:"name"`
+	Endpoints []EndpointStatus `json:"endpoints"`
+}
+
+// EndpointStatus is about one endpoint of an upstream.
+type EndpointStatus struct {
+	Address     string `json:"address"`
+	InFlight    int    `json:"in_flight"` // requests
+	Idle        int    `json:"idle"`      // connections
+	Requests    uint64 `json:"requests"`
+	Errors      uint64 `json:"errors"`
+	CoolingDown bool   `json:"cooling_down"`
+	// LastError is of the last failure, also when it is over.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	// PeerID is who answered last; empty for a plain upstream.
+	PeerID       string    `json:"peer_id,omitempty"`
+	PeerNotAfter time.Time `json:"peer_not_after,omitzero"`
+}
+
+// AuditStatus is about the audit log.
+type AuditStatus struct {
+	Enabled     bool      `json:"enabled"`
+	Healthy     bool      `json:"healthy"` // the last write succeeded
+	Queued      int       `json:"queued"`
+	Written     uint64    `json:"written"`
+	Dropped     uint64    `json:"dropped"`
+	Suppressed  uint64    `json:"suppressed"` // failed handshakes beyond the rate limit
+	Errors      uint64    `json:"errors"`
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// RefusalStatus is about a handshake that authenticated nobody. Claimed and Chain
+// are what was presented, vouched for by nobody.
+type RefusalStatus struct {
+	Time     time.Time         `json:"time"`
+	Listener string            `json:"listener"`
+	Remote   string            `json:"remote"`
+	SNI      string            `json:"sni,omitempty"`
+	Outcome  string            `json:"outcome"`
+	Reason   string            `json:"reason"`
+	Depth    int               `json:"depth"`
+	Found    string            `json:"found,omitempty"`
+	Want     string            `json:"want,omitempty"`
+	Hint     string            `json:"hint,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Claimed  string            `json:"claimed,omitempty"`
+	Chain    []PresentedStatus `json:"chain,omitempty"`
+}
+
+// PresentedStatus is about one certificate of a chain that was presented.
+type PresentedStatus struct {
+	Subject  string    `json:"subject"`
+	Issuer   string    `json:"issuer"`
+	Serial   string    `json:"serial"`
+	NotAfter time.Time `json:"not_after"`
+}
 
 // TrustOf describes a snapshot at now.
 func TrustOf(s *trust.Snapshot, now time.Time) TrustStatus {
@@ -154,7 +213,43 @@ func ProgramOf(p *gateway.Program) (routes []RouteStatus, upstreams []UpstreamSt
 		})
 	}
 	for _, b := range p.Backends() {
-		upstreams = append(upstreams, b.Upstream.Status())
+		upstreams = append(upstreams, upstreamOf(b.Upstream.Status()))
 	}
 	return routes, upstreams
+}
+
+func upstreamOf(s upstream.Status) UpstreamStatus {
+	u := UpstreamStatus{Name: s.Name, Endpoints: []EndpointStatus{}}
+	for _, e := range s.Endpoints {
+		u.Endpoints = append(u.Endpoints, EndpointStatus{
+			Address: e.Address, InFlight: e.InFlight, Idle: e.Idle, Requests: e.Requests, Errors: e.Errors,
+			CoolingDown: e.CoolingDown, LastError: e.LastError, LastErrorAt: e.LastErrorAt.UTC(),
+			PeerID: e.PeerID, PeerNotAfter: e.PeerNotAfter.UTC(),
+		})
+	}
+	return u
+}
+
+// AuditOf describes the audit log.
+func AuditOf(s telemetry.AuditStatus) AuditStatus {
+	return AuditStatus{
+		Enabled: s.Enabled, Healthy: s.Healthy, Queued: s.Queued, Written: s.Written, Dropped: s.Dropped,
+		Suppressed: s.Suppressed, Errors: s.Errors, LastError: s.LastError, LastErrorAt: s.LastErrorAt.UTC(),
+	}
+}
+
+// RefusalsOf describes refused handshakes, in the order that they come in.
+func RefusalsOf(all []telemetry.Refusal) []RefusalStatus {
+	refusals := []RefusalStatus{}
+	for _, r := range all {
+		status := RefusalStatus{
+			Time: r.Time.UTC(), Listener: r.Listener, Remote: r.Remote, SNI: r.SNI, Outcome: r.Outcome,
+			Reason: r.Reason, Depth: r.Depth, Found: r.Found, Want: r.Want, Hint: r.Hint, Error: r.Error, Claimed: r.Claimed,
+		}
+		for _, c := range r.Chain {
+			status.Chain = append(status.Chain, PresentedStatus{c.Subject, c.Issuer, c.Serial, c.NotAfter.UTC()})
+		}
+		refusals = append(refusals, status)
+	}
+	return refusals
 }

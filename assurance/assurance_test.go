@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"verigate/assurance"
+	"verigate/internal/race"
 )
 
 var (
@@ -321,7 +322,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestGradingDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Log("race instrumentation allocates; the claim is tested without it")
 		return
 	}

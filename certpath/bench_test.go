@@ -112,7 +112,7 @@ func BenchmarkHostile(b *testing.B) {
 			}
 		}
 	})
-	b.Run("rsa8192", func(b *testing.B) {
+	b.Run("rsa4096", func(b *testing.B) {
 		q := f.accepted()
 		q.chain = hostileRSA(f, q.chain)
 		b.ReportAllocs()
@@ -179,7 +179,7 @@ func hostileRSA(f fixture, good []*x509.Certificate) []*x509.Certificate {
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	f.must(err)
-	// The leaf claims a signature of 8192 bits, so that each of them is computed.
+	// The leaf claims a signature of that length, so that each of them is computed.
 	leaf := *good[0]
 	leaf.SignatureAlgorithm, leaf.AuthorityKeyId = 0, nil
 	der, err := x509.CreateCertificate(rand.Reader, &leaf, &x509.Certificate{Subject: chain[1].Subject, RawSubject: chain[1].RawSubject, SubjectKeyId: []byte{1}}, good[0].PublicKey, key)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ type builder struct {
 	mismatched int  // signatures tried although the key identifiers differ
 	dear       int  // signatures tried with keys that isDear
 	exhausted  bool // a budget is used up
+
+	comparisons int // of names with name constraints, over all paths
+	policySteps int // of policy processing, over all paths
 
 	nearest       *Error // of the candidates that failed
 	nearestLength int    // of the path at that time
@@ -115,12 +119,7 @@ func untrusted(depth int) *Error {
 
 // presentedBefore recognises duplicates, which would double the search.
 func (b *builder) presentedBefore(i int) bool {
-	for _, c := range b.chain[1:i] {
-		if bytes.Equal(c.Raw, b.chain[i].Raw) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(b.chain[1:i], b.chain[i].Equal)
 }
 
 // keyIDFit says how the key identifiers of a certificate and of a possible
@@ -309,11 +308,13 @@ func (b *builder) checkPath() *Error {
 			return fault
 		}
 	}
-	constraints := constraintCheck{path: b.path}
-	if fault := constraints.check(); fault != nil {
+	constraints := constraintCheck{path: b.path, comparisons: b.comparisons}
+	fault := constraints.check()
+	b.comparisons = constraints.comparisons
+	if fault != nil {
 		return fault
 	}
-	if fault := checkPolicies(b.path, b.verifier.Policies); fault != nil {
+	if fault := checkPolicies(b.path, b.verifier.Policies, &b.policySteps); fault != nil {
 		return fault
 	}
 	if b.verifier.Profile == ProfilePKIX {
@@ -326,15 +327,10 @@ func (b *builder) checkPath() *Error {
 // issues for no others (PKIX-08). The leaf has been judged more strictly.
 func checkPurposes(path []*x509.Certificate, role Role) *Error {
 	want, _ := role.purpose()
-next:
 	for depth, c := range path[1:] {
-		if len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 {
+		unlimited := len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0
+		if unlimited || slices.Contains(c.ExtKeyUsage, want) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) {
 			continue
-		}
-		for _, usage := range c.ExtKeyUsage {
-			if usage == want || usage == x509.ExtKeyUsageAny {
-				continue next
-			}
 		}
 		return &Error{Reason: ReasonEKU, Depth: depth + 1, Found: purposesOf(c) + " in " + subjectOf(c), Want: purposeName(want)}
 	}
@@ -392,7 +388,7 @@ func (b *builder) tracePath(fault *Error) {
 // depthOf translates to an index of the presented chain.
 func (b *builder) depthOf(c *x509.Certificate) int {
 	for i := range b.chain {
-		if b.chain[i] == c || bytes.Equal(b.chain[i].Raw, c.Raw) {
+		if b.chain[i].Equal(c) {
 			return i
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"verigate/devpki"
+	"verigate/internal/race"
 	"verigate/trust"
 )
 
@@ -87,14 +88,14 @@ func TestCheapQuestionsDoNotAllocate(t *testing.T) {
 		if err := CheckLimits(q.chain); err != nil {
 			t.Fatal(err)
 		}
-	}); n != 0 && !raceEnabled {
+	}); n != 0 && !race.Enabled {
 		t.Errorf("CheckLimits allocates %v times, want 0", n)
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := Identify(q.chain[0]); err != nil {
 			t.Fatal(err)
 		}
-	}); n > 1 && !raceEnabled {
+	}); n > 1 && !race.Enabled {
 		t.Errorf("Identify allocates %v times, want 1, the identifier", n)
 	}
 }

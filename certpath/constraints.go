@@ -2,6 +2,7 @@ package certpath
 
 import (
 	"crypto/x509"
+	"encoding/asn1"
 	"net"
 	"net/netip"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // bind self-issued CAs.
 type constraintCheck struct {
 	path        []*x509.Certificate // leaf first, anchor last
-	comparisons int
+	comparisons int                 // of this path and those judged before it
 }
 
 // check returns the first name that a certificate above it does not allow. The
@@ -29,6 +30,9 @@ func (k *constraintCheck) check() *Error {
 		if !found {
 			continue
 		}
+		if k.comparisons += constraintsOf(ca); k.comparisons > maxNameComparisons {
+			return k.fault(ca, above, ca, "", "")
+		}
 		if !judgeable(value, ca) {
 			return &Error{Reason: ReasonNameConstraints, Depth: above, Found: "a constraint that cannot be judged in " + subjectOf(ca), Want: "constraints on DNS, email, URI and IP names, without base distances and host bits"}
 		}
@@ -39,6 +43,14 @@ func (k *constraintCheck) check() *Error {
 		}
 	}
 	return nil
+}
+
+// constraintsOf returns how many constraints c has.
+func constraintsOf(c *x509.Certificate) int {
+	return len(c.PermittedDNSDomains) + len(c.ExcludedDNSDomains) +
+		len(c.PermittedURIDomains) + len(c.ExcludedURIDomains) +
+		len(c.PermittedEmailAddresses) + len(c.ExcludedEmailAddresses) +
+		len(c.PermittedIPRanges) + len(c.ExcludedIPRanges)
 }
 
 // judgeable reports whether every constraint in the extension of ca is of a form
@@ -88,6 +100,10 @@ func judgeable(extension []byte, ca *x509.Certificate) bool {
 	return true
 }
 
+// oidEmailAddress is the attribute of a subject that held a mailbox before there
+// were subject alternative names.
+var oidEmailAddress = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}
+
 // checkNames holds every name of c against the constraints of ca.
 func (k *constraintCheck) checkNames(c *x509.Certificate, depth int, ca *x509.Certificate) *Error {
 	hasEmail := false
@@ -118,7 +134,7 @@ func (k *constraintCheck) checkNames(c *x509.Certificate, depth int, ca *x509.Ce
 	// Without an email SAN the constraint binds the legacy attribute of the
 	// subject (RFC 5280 §4.2.1.10).
 	for _, attribute := range c.Subject.Names {
-		if attribute.Type.String() != "1.2.840.113549.1.9.1" {
+		if !attribute.Type.Equal(oidEmailAddress) {
 			continue
 		}
 		mailbox, _ := attribute.Value.(string)

@@ -1,6 +1,12 @@
 package certpath
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"math/big"
 	"testing"
 
 	"verigate/devpki"
@@ -68,4 +74,100 @@ func TestMismatchedKeyIDsAreFew(t *testing.T) {
 	if path, err := q.ask(); err != nil || path.SignatureChecks() != 1 {
 		t.Errorf("Verify() of a leaf of one of the anchors = %v, want a path after one signature check", err)
 	}
+}
+
+// TestPathsShareOneBudget: a constrained CA can offer sixteen paths to the anchor
+// with sixteen signatures, each of which costs nearly all of what judging names,
+// or policies, may cost, and fails. Together they must not cost more than one
+// (PKIX-12): with a budget for each it was 21 ms and 14 ms.
+func TestPathsShareOneBudget(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	names := make([]string, 30)
+	for i := range names {
+		names[i] = fmt.Sprintf("h%d.example.com", i)
+	}
+	policy := func(set, i int) x509.OID {
+		oid, err := x509.OIDFromInts([]uint64{1, 3, 6, 1, 4, 1, 32473, uint64(set), uint64(i)})
+		f.must(err)
+		return oid
+	}
+	for _, tt := range []struct {
+		name string
+		dns  []string
+		edit func(level int, c *x509.Certificate)
+	}{
+		{"names", names, func(level int, c *x509.Certificate) {
+			if level > 0 {
+				return
+			}
+			for i := range 1600 {
+				c.ExcludedDNSDomains = append(c.ExcludedDNSDomains, fmt.Sprintf("x%d.example", i))
+			}
+			c.ExcludedDNSDomains = append(c.ExcludedDNSDomains, names[len(names)-1])
+		}},
+		{"policies", nil, func(level int, c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte("\x30\x03\x80\x01\x00")}}
+			var mappings [][2]x509.OID
+			for i := range maxPolicies {
+				from, to := policy(level, i), policy(level, maxPolicies) // 64 to one
+				if level%2 == 0 {
+					from, to = policy(level+1, maxPolicies), policy(level-1, i) // and one to 64
+				}
+				mappings = append(mappings, [2]x509.OID{from, to})
+				if level%2 == 1 || i == 0 {
+					c.Policies = append(c.Policies, from)
+				}
+			}
+			c.ExtraExtensions = append(c.ExtraExtensions, f.policyMappings(mappings))
+		}},
+	} {
+		q := f.accepted()
+		q.chain = f.diamond(q.root, tt.dns, tt.edit)
+		if path, err := q.ask(); ReasonOf(err) != ReasonLimitsExceeded {
+			t.Errorf("%s: Verify() = %v, %v, want %v", tt.name, path, err, ReasonLimitsExceeded)
+		}
+	}
+}
+
+// diamond is a leaf below four CAs, each of which has two certificates by the one
+// above it.
+func (f fixture) diamond(root *devpki.CA, dns []string, edit func(level int, c *x509.Certificate)) []*x509.Certificate {
+	f.Helper()
+	var cas []*x509.Certificate
+	issuer := root
+	for level := 3; level >= 0; level-- {
+		ca := f.root(fmt.Sprintf("level %d", level), nil)
+		for range 2 {
+			template := *ca.Certificate
+			template.SubjectKeyId, template.AuthorityKeyId, template.SignatureAlgorithm = nil, nil, 0
+			serial, err := rand.Int(rand.Reader, big.NewInt(1<<60))
+			f.must(err)
+			template.SerialNumber = serial
+			edit(level, &template)
+			parent := &x509.Certificate{RawSubject: issuer.Certificate.RawSubject}
+			der, err := x509.CreateCertificate(rand.Reader, &template, parent, ca.Key.Public(), issuer.Key)
+			f.must(err)
+			c, err := x509.ParseCertificate(der)
+			f.must(err)
+			cas = append(cas, c)
+		}
+		issuer = ca
+	}
+	return append(f.leaf(issuer, devpki.LeafOptions{DNS: dns})[:1:1], cas...)
+}
+
+func (f fixture) policyMappings(mappings [][2]x509.OID) pkix.Extension {
+	f.Helper()
+	value := make([][]asn1.RawValue, len(mappings))
+	for i, mapping := range mappings {
+		for _, oid := range mapping {
+			der, err := oid.MarshalBinary()
+			f.must(err)
+			value[i] = append(value[i], asn1.RawValue{Tag: asn1.TagOID, Bytes: der})
+		}
+	}
+	der, err := asn1.Marshal(value)
+	f.must(err)
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 33}, Critical: true, Value: der}
 }

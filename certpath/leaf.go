@@ -3,6 +3,7 @@ package certpath
 import (
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,10 +76,8 @@ func checkLeafPurpose(leaf *x509.Certificate, required bool, role Role) *Error {
 	if _, _, found := extension(leaf, extExtendedKeyUsage); !found && !required {
 		return nil
 	}
-	for _, usage := range leaf.ExtKeyUsage {
-		if usage == want {
-			return nil
-		}
+	if slices.Contains(leaf.ExtKeyUsage, want) {
+		return nil
 	}
 	return &Error{
 		Reason: ReasonEKU,
@@ -206,12 +205,7 @@ func purposeName(usage x509.ExtKeyUsage) string {
 func purposesOf(c *x509.Certificate) string {
 	var found []string
 	for _, usage := range c.ExtKeyUsage {
-		name := purposeName(usage)
-		known := false
-		for _, f := range found {
-			known = known || f == name
-		}
-		if !known {
+		if name := purposeName(usage); !slices.Contains(found, name) {
 			found = append(found, name)
 		}
 	}

@@ -28,9 +28,9 @@ const (
 
 // Limits on the search itself.
 const (
-	// maxDearChecks bounds those with P-384 or with RSA of more than 4096 bits,
-	// which take about 0.5 ms each, eight times what P-256 takes: the dearest
-	// chain stays well below 10 ms (BenchmarkHostile).
+	// maxDearChecks bounds those with P-384 or with RSA of more than 3072 bits,
+	// which take up to 0.6 ms each, six times what P-256 takes: the dearest chain
+	// stays well below 10 ms (BenchmarkHostile).
 	maxDearChecks = 8
 	// maxCandidates bounds how many issuers are considered. Signatures are
 	// remembered within a call, so a cluster of CAs that all cross-sign each
@@ -40,8 +40,13 @@ const (
 	// not the one that the certificate names. It is nearly always another key
 	// of the same name; some CAs write identifiers inconsistently, though.
 	maxMismatchedKeyIDs = 4
-	// maxNameComparisons bounds names times name constraints.
+	// maxNameComparisons bounds names times name constraints, and constraints read,
+	// over the whole search: a chain can offer a different path for each of
+	// MaxSignatureChecks, all of which come to nothing at their last name.
 	maxNameComparisons = 50_000
+	// maxPolicySteps bounds the work on policies, likewise. Mappings to one policy
+	// and from it to many again multiply what has to be kept of each.
+	maxPolicySteps = 20_000
 	// maxSANsPKIX stands in for MaxSANs in the pkix profile: certificates of the
 	// web have one name for each of a company's sites.
 	maxSANsPKIX = 256

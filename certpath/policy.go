@@ -31,8 +31,9 @@ type policyNode struct {
 const anyPolicy = "\x55\x1d\x20\x00"
 
 // checkPolicies processes certificate policies (RFC 5280 §6.1 as updated by RFC
-// 9618; PKIX-14). path is leaf first, anchor last.
-func checkPolicies(path []*x509.Certificate, in PolicyInputs) *Error {
+// 9618; PKIX-14). path is leaf first, anchor last. The work is added to steps and
+// ends at maxPolicySteps.
+func checkPolicies(path []*x509.Certificate, in PolicyInputs, steps *int) *Error {
 	if policiesCannotMatter(path, in) {
 		return nil
 	}
@@ -54,6 +55,12 @@ func checkPolicies(path []*x509.Certificate, in PolicyInputs) *Error {
 			return &Error{Reason: ReasonLimitsExceeded, Depth: depth, Found: fmt.Sprintf("%d policies and %d policy mappings in %s", len(c.Policies), len(c.PolicyMappings), subjectOf(c)), Want: fmt.Sprintf("at most %d of each", maxPolicies)}
 		}
 		selfIssued := bytes.Equal(c.RawIssuer, c.RawSubject)
+		for _, node := range valid {
+			*steps += (1 + len(c.Policies)) * len(node.expected) * (1 + len(node.domains))
+		}
+		if *steps > maxPolicySteps {
+			return &Error{Reason: ReasonLimitsExceeded, Depth: depth, Found: fmt.Sprintf("more than %d steps of policy processing", maxPolicySteps), Want: "fewer policies or policy mappings"}
+		}
 		valid = descend(valid, c, inhibitAny > 0 || depth > 0 && selfIssued)
 		if depth == 0 {
 			break

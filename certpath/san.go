@@ -99,10 +99,23 @@ func (n *names) next() bool {
 		return false
 	}
 	tag, value, rest, ok := element(n.rest)
-	if !ok {
+	if !ok || !isGeneralName(tag) {
 		n.broken = true
 		return false
 	}
 	n.tag, n.value, n.rest = tag, value, rest
 	return true
+}
+
+// isGeneralName reports whether tag is one of a GeneralName's in DER (RFC 5280
+// §4.2.1.6), which leaves no choice between primitive and constructed. Whoever
+// reads BER, as backends that are shown the certificate may, would otherwise find
+// a URI where none was counted here.
+func isGeneralName(tag byte) bool {
+	switch tag {
+	case tagEmail, tagDNS, tagURI, tagIP, 0x88, // registeredID
+		0xa0, 0xa3, 0xa4, 0xa5: // otherName, x400Address, directoryName, ediPartyName
+		return true
+	}
+	return false
 }

@@ -166,7 +166,11 @@ func (d *document) checkOrigin(field string, origin workloadid.Origin, origins m
 			names = append(names, o.String())
 		}
 		slices.Sort(names)
-		d.at(field, fmt.Sprintf("%s is not under trust_domains", origin), "configured are "+strings.Join(names, ", "))
+		hint := "add it there, with its anchors"
+		if len(names) > 0 {
+			hint = "configured are " + strings.Join(names, ", ")
+		}
+		d.at(field, fmt.Sprintf("%s is not under trust_domains", origin), hint)
 	}
 }
 

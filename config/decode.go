@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -43,6 +44,12 @@ func decode(name string, data []byte) *document {
 		d.add(Problem{What: fmt.Sprintf("the file has more than %d octets", maxFileBytes), Hint: "that much cannot be a configuration"})
 		return d
 	}
+	if i := invalidUTF8(data); i >= 0 {
+		p := Problem{What: "the file is not text in UTF-8", Hint: "save it as UTF-8"}
+		p.Line, p.Column = lineOf(data, i)
+		d.add(p)
+		return d
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var root yaml.Node
 	err := decoder.Decode(&root)
@@ -51,7 +58,7 @@ func decode(name string, data []byte) *document {
 		d.add(Problem{What: "the file is empty", Hint: "`gateway config example` prints one to start from"})
 		return d
 	case err != nil:
-		d.add(yamlProblem(err))
+		d.add(yamlProblem(err, data))
 		return d
 	}
 	var second yaml.Node
@@ -59,14 +66,14 @@ func decode(name string, data []byte) *document {
 	case err == nil:
 		d.add(Problem{Line: second.Line, Column: second.Column, What: "there is a second YAML document; expected exactly one", Hint: "remove it and the line with ---"})
 	case !errors.Is(err, io.EOF):
-		d.add(yamlProblem(err))
+		d.add(yamlProblem(err, data))
 	}
 	d.value(root.Content[0], reflect.ValueOf(&d.file).Elem(), "", rules{})
 	return d
 }
 
 // yamlProblem gives a syntax error of the YAML library its place back.
-func yamlProblem(err error) Problem {
+func yamlProblem(err error, data []byte) Problem {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	p := Problem{What: "not valid YAML: " + text, Hint: "check indentation, quotes and colons there"}
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
@@ -76,13 +83,35 @@ func yamlProblem(err error) Problem {
 			}
 		}
 	}
-	switch {
-	case strings.Contains(text, "cannot start any token"):
+	if strings.Contains(text, "cannot start any token") {
 		p.Hint = "indent with spaces, never with tabs; put values that begin with a special character in quotes"
-	case strings.Contains(text, "unknown anchor"):
-		p.Hint = "YAML aliases are not supported; write the value out"
+	}
+	if rest, ok := strings.CutPrefix(text, "unknown anchor '"); ok {
+		p.What, p.Hint = "YAML aliases are not supported", "write the value out; if it is no alias, put it in quotes"
+		name, _, _ := strings.Cut(rest, "'")
+		if i := bytes.Index(data, []byte("*"+name)); i >= 0 {
+			p.Line, p.Column = lineOf(data, i)
+		}
 	}
 	return p
+}
+
+// invalidUTF8 returns where data stops to be UTF-8, -1 if nowhere.
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}
+
+// lineOf returns the line and column of an octet of data.
+func lineOf(data []byte, i int) (line, column int) {
+	before := data[:i]
+	return bytes.Count(before, []byte("\n")) + 1, i - bytes.LastIndexByte(before, '\n')
 }
 
 func (d *document) add(p Problem) {

@@ -162,7 +162,7 @@ func TestHugeAndNestedDocumentsAreRefused(t *testing.T) {
 	}
 	for name, input := range map[string]string{
 		"too large":     "# " + strings.Repeat("x", maxFileBytes) + "\n",
-		"nested lists":  strings.Repeat("[", 1_000_000),
+		"nested lists":  strings.Repeat("[", 100_000),
 		"nested blocks": strings.Repeat("- ", 100_000) + "x",
 		"alias bomb":    bomb,
 		"long key":      strings.Repeat("k", 1<<20) + ": 1\n",
@@ -186,18 +186,18 @@ func TestHugeAndNestedDocumentsAreRefused(t *testing.T) {
 	}
 }
 
-func TestHundredThousandRoutesLoad(t *testing.T) {
+func TestManyRoutesLoad(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString(minimal + "upstreams: {api: {endpoints: [\"127.0.0.1:1\"], plaintext: true}}\nroutes:\n")
-	for i := range 100_000 {
+	for i := range 20_000 {
 		fmt.Fprintf(&b, "  - {name: r%d, match: {host: h%d.example}, upstream: api}\n", i, i)
 	}
 	c, err := Parse("gateway.yaml", []byte(b.String()))
 	if err != nil {
 		t.Fatalf("Parse() = %.1000v", err)
 	}
-	if n := len(c.File.Routes); n != 100_000 {
+	if n := len(c.File.Routes); n != 20_000 {
 		t.Errorf("Parse() found %d routes", n)
 	}
 }

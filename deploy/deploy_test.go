@@ -188,9 +188,14 @@ func TestComposeMakesEveryCertificate(t *testing.T) {
 
 func TestConfigurationsAreValid(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"compose/gateway.yaml", "systemd/gateway.yaml"} {
-		if notes := configuration(t, name).Notes(); len(notes) > 0 {
-			t.Errorf("%s: %v", name, notes)
+	// In a container the admin listener has to be reachable from its neighbours.
+	const inContainer = "is not a loopback address"
+	for name, noted := range map[string]bool{"compose/gateway.yaml": true, "systemd/gateway.yaml": false} {
+		notes := slices.DeleteFunc(configuration(t, name).Notes(), func(note string) bool {
+			return noted && strings.HasPrefix(note, "admin: ") && strings.Contains(note, inContainer)
+		})
+		if len(notes) > 0 {
+			t.Errorf("%s: %q", name, notes)
 		}
 	}
 }

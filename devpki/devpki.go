@@ -268,8 +268,8 @@ func KeyPEM(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// LoadCA reads back a CA from the PEM of its chain (its own certificate first)
-// and of its PKCS #8 key.
+// LoadCA reads back a CA from the PEM of its chain (its own certificate first,
+// alone for a root) and of its PKCS #8 key.
 func LoadCA(chainPEM, keyPEM []byte) (*CA, error) {
 	pair, err := tls.X509KeyPair(chainPEM, keyPEM)
 	if err != nil {
@@ -288,5 +288,8 @@ func LoadCA(chainPEM, keyPEM []byte) (*CA, error) {
 		ca.Chain = append(ca.Chain, c)
 	}
 	ca.Certificate = ca.Chain[0]
+	if ca.Certificate.CheckSignatureFrom(ca.Certificate) == nil {
+		ca.Chain = nil // a root is not sent along
+	}
 	return ca, nil
 }

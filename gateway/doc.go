@@ -5,15 +5,28 @@
 // The flow of one request, whatever the protocol:
 //
 //	tlsterm.Conn        the peer is authenticated; its path and grade are known
-//	  → current?        trust snapshot unchanged since it was judged, else judge again
-//	  → handoff.Strip   hop-by-hop fields, then every reserved name
-//	  → routing.Match   which route; grants nothing           404, 421
-//	  → policy.Authorize default deny; mints the Grant        403
-//	  → upstream.Forward refuses to act without the Grant     502, 504
+//	http1gate           the octets are one well-formed request     400, 431, …
+//	  → current         judged by the trust in force, or again     403
+//	  → routing.Match   which route; grants nothing                404, 421
+//	  → policy.Authorize  default deny; mints the Grant            403
+//	  → handoff         the caller's word out, then ours in
+//	  → upstream.Forward  refuses to act without the Grant         502, 503, 504
 //	  → telemetry       one record, on every outcome
 //
 // [Program] is everything a request is decided by. It is immutable and swapped as
-// a whole, so that a request sees one configuration from beginning to end.
-// [decide] is the only place that decides; protocols are thin adapters over it
-// (http1.go today).
+// a whole, so that a request sees one configuration from beginning to end, and its
+// upstreams stay open until that end. [Decide] is the only place that decides;
+// protocols are thin adapters over it (http1.go today).
+//
+// # What a caller is told
+//
+// Refusals are problem documents (RFC 9457) with a code of [Reasons] and the id of
+// the request, which is in X-Request-Id of every response, in what the backend
+// got, and in the audit record. They say nothing about what is behind the gateway.
+//
+// # What ends a connection
+//
+// A malformed request; a body that nobody read; trust that does not accept the
+// caller any more, with its next request; the end of the caller's path; a time-out;
+// a drain, after the response in flight. A backend that fails does not.
 package gateway

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -86,10 +87,25 @@ func (l *listener) begin(ctx *fasthttp.RequestCtx) *exchange {
 	r.Host = conn.spelled.hostOf(header.Host())
 	r.Path = conn.spelled.pathOf(targetPath(header.RequestURI()))
 	r.Proto = protocolName(header)
+	x.closing = asksToClose(header)
 	if r.Trace.IsZero() {
 		r.Trace = l.gateway.options.Telemetry.TraceBytes(x.receivedTrace())
 	}
 	return x
+}
+
+// asksToClose reports whether a Connection field has the option "close" next to
+// others, which fasthttp does not notice: the client is to be told that it gets
+// its way, because the gate lets nothing more of it through.
+func asksToClose(header *fasthttp.RequestHeader) bool {
+	for _, value := range header.PeekAll(fasthttp.HeaderConnection) {
+		for option := range bytes.SplitSeq(value, []byte{','}) {
+			if bytes.EqualFold(bytes.TrimSpace(option), []byte("close")) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // end prepares the end of the response, whatever the handler made of it.

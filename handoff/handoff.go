@@ -169,7 +169,7 @@ func appendPair(dst []byte, key, value string) []byte {
 		dst = append(dst, ';')
 	}
 	dst = append(append(dst, key...), '=')
-	if key != "Subject" && !strings.ContainsAny(value, `,;="\`) {
+	if !strings.ContainsAny(value, `,;="\`) {
 		return append(dst, value...)
 	}
 	dst = append(dst, '"')

@@ -10,6 +10,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
+
+	"verigate/internal/race"
 )
 
 func TestStripRequest(t *testing.T) {
@@ -243,7 +245,7 @@ func TestFilterResponseKeepsTheGatewaysWishToClose(t *testing.T) {
 }
 
 func TestStripAndFilterDoNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	usual := request(t, "User-Agent: probe/1.0", "Accept: application/json", "Content-Type: application/json", "Authorization: Bearer abcdef",

@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"verigate/http1gate"
+	"verigate/internal/race"
 )
 
 func TestWhatPassesIsWhatWasSent(t *testing.T) {
@@ -317,7 +318,7 @@ type endless struct {
 func (e *endless) Read(p []byte) (int, error) { return copy(p, e.request), nil }
 
 func TestReadingARequestDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	for name, request := range map[string]string{

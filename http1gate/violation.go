@@ -1,6 +1,11 @@
 package http1gate
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+)
 
 // Violation is why a request was refused. Violations are shared constants: they
 // carry nothing of what the peer sent, and must not be modified.
@@ -126,21 +131,6 @@ func Codes() []string {
 
 // response returns what a peer is told when the caller has nothing to say.
 func (v *Violation) response() []byte {
-	reason := "Bad Request"
-	switch v.Status {
-	case 408:
-		reason = "Request Timeout"
-	case 414:
-		reason = "URI Too Long"
-	case 417:
-		reason = "Expectation Failed"
-	case 431:
-		reason = "Request Header Fields Too Large"
-	case 501:
-		reason = "Not Implemented"
-	case 505:
-		reason = "HTTP Version Not Supported"
-	}
-	digits := [3]byte{'0' + byte(v.Status/100), '0' + byte(v.Status/10%10), '0' + byte(v.Status%10)}
-	return []byte("HTTP/1.1 " + string(digits[:]) + " " + reason + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		v.Status, fasthttp.StatusMessage(v.Status))
 }

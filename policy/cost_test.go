@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"verigate/assurance"
+	"verigate/internal/race"
 	"verigate/policy"
 	"verigate/routing"
 )
@@ -38,7 +39,7 @@ func build(tb testing.TB, pattern, caller string, n int) (*policy.Policy, *routi
 }
 
 func TestAuthorizeDoesNotAllocateWhenItGrants(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		return
 	}
 	for _, shape := range shapes {

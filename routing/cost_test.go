@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"verigate/internal/race"
 	"verigate/routing"
 )
 
@@ -92,7 +93,7 @@ func TestEveryDominatedTableFindsItsRoutes(t *testing.T) {
 }
 
 func TestLookUpsDoNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		return
 	}
 	for _, d := range dominations {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,13 +118,13 @@ func newAuditLog(o AuditOptions, header func(event string) []byte, now func() ti
 	if o.QueueRecords < 0 || o.FlushInterval < 0 || o.FailuresPerSecond < 0 {
 		return nil, errors.New("telemetry: audit: negative option")
 	}
-	queued := orDefault(o.QueueRecords, 65_536)
-	rate := orDefault(o.FailuresPerSecond, 100)
+	queued := cmp.Or(o.QueueRecords, 65_536)
+	rate := cmp.Or(o.FailuresPerSecond, 100)
 	a := &auditLog{
 		block:     o.OnFull == OnFullBlock,
 		maxQueued: queued,
 		maxChunks: max(2, queued*1024/chunkBytes),
-		interval:  orDefault(o.FlushInterval, 200*time.Millisecond),
+		interval:  cmp.Or(o.FlushInterval, 200*time.Millisecond),
 		now:       now,
 		arrived:   make(chan struct{}, 1),
 		pressing:  make(chan struct{}, 1),
@@ -592,13 +593,4 @@ func (l *limiter) allow(now time.Time) bool {
 	}
 	l.tokens--
 	return true
-}
-
-// orDefault returns v, or the default when v is its zero value.
-func orDefault[T comparable](v, standard T) T {
-	var zero T
-	if v == zero {
-		return standard
-	}
-	return v
 }

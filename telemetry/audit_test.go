@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"verigate/internal/race"
 	"verigate/tlsterm"
 )
 
@@ -467,7 +468,7 @@ func TestAuditOptionsThatMakeNoSense(t *testing.T) {
 }
 
 func TestRecordingDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		return // the detector's own allocations would be counted
 	}
 	var log discard

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"verigate/internal/race"
 	"verigate/tlsterm"
 	"verigate/verifycache"
 )
@@ -174,7 +175,7 @@ func TestOpenMetricsCarriesExemplars(t *testing.T) {
 func TestIdentitiesAreNotLabels(t *testing.T) {
 	t.Parallel()
 	clients := 100_000
-	if raceEnabled {
+	if race.Enabled {
 		clients = 5_000
 	}
 	tel := start(t, nil)

@@ -200,7 +200,7 @@ var instruments = []Instrument{
 		"Connections whose handshake finished and that are open now.",
 		[]string{LabelListener}, nil},
 	{MetricConnectionDuration, Histogram, "s",
-		"Life of a connection, from the end of its handshake.",
+		"Life of a connection, from its acceptance to its end.",
 		[]string{LabelListener}, connectionBounds},
 	{MetricConnectionRejected, Counter, "{connection}",
 		"Connections closed before a handshake began.",
@@ -244,7 +244,7 @@ var instruments = []Instrument{
 		"Time spent in judging chains that the cache did not know.",
 		nil, nil},
 	{MetricCacheSaved, Counter, "s",
-		"Time that hits saved, at the mean cost of a miss.",
+		"Time that hits saved: what judging the same chains afresh had taken.",
 		nil, nil},
 
 	{MetricBundleNotAfter, Gauge, "s",

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ func (t *Telemetry) measureRequest(r *Request, tr Trace) {
 }
 
 func (t *Telemetry) newRequestSeries(k requestKey) *requestSeries {
-	route, reason := orDefault(k.route, ValueNone), code(k.reason)
+	route, reason := cmp.Or(k.route, ValueNone), code(k.reason)
 	status, errorType := "", reason
 	if k.status != 0 {
 		status = strconv.Itoa(int(k.status))

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -83,7 +84,7 @@ func (t *Telemetry) requestSpans(r *Request, tr Trace) {
 	if method != ValueOther {
 		name = method
 	}
-	route := orDefault(strings.Clone(r.Route), ValueNone)
+	route := cmp.Or(strings.Clone(r.Route), ValueNone)
 	attributes := []attribute.KeyValue{
 		semconv.HTTPRequestMethodKey.String(method),
 		semconv.HTTPRoute(route),

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,11 +105,11 @@ func New(o Options) (*Telemetry, error) {
 	if now == nil {
 		now = time.Now
 	}
-	limit := orDefault(o.MaxSeries, defaultSeries)
+	limit := cmp.Or(o.MaxSeries, defaultSeries)
 	t := &Telemetry{
 		now:     now,
 		meter:   newMeter(limit, now),
-		recent:  newRing(orDefault(o.RecentRefusals, 64)),
+		recent:  newRing(cmp.Or(o.RecentRefusals, 64)),
 		sampler: newSampler(0),
 		hide:    o.HideIdentityPaths,
 		domains: make(map[workloadid.Origin]string, len(o.TrustDomains)),
@@ -155,7 +156,7 @@ func check(o Options) error {
 type instance struct{ service, id, version string }
 
 func identityOf(o Options) instance {
-	i := instance{service: orDefault(o.ServiceName, "verigate"), id: o.InstanceID, version: o.Version}
+	i := instance{service: cmp.Or(o.ServiceName, "verigate"), id: o.InstanceID, version: o.Version}
 	if build, ok := debug.ReadBuildInfo(); ok && i.version == "" {
 		i.version = build.Main.Version
 	}
@@ -194,7 +195,7 @@ func (t *Telemetry) export(o Options, res *resource.Resource) error {
 		EnableOpenMetrics: true, // the only text format that carries exemplars
 		Registry:          registry,
 	})
-	options := []metric.Option{metric.WithResource(res), metric.WithReader(exposition), metric.WithCardinalityLimit(orDefault(o.MaxSeries, defaultSeries))}
+	options := []metric.Option{metric.WithResource(res), metric.WithReader(exposition), metric.WithCardinalityLimit(cmp.Or(o.MaxSeries, defaultSeries))}
 
 	if o.OTLPEndpoint != "" {
 		base := strings.TrimSuffix(o.OTLPEndpoint, "/")
@@ -204,7 +205,7 @@ func (t *Telemetry) export(o Options, res *resource.Resource) error {
 		}
 		options = append(options, metric.WithReader(metric.NewPeriodicReader(
 			countingMetrics{push, t.meter.with(MetricExportErrors, "metrics")},
-			metric.WithInterval(orDefault(o.PushInterval, 15*time.Second)),
+			metric.WithInterval(cmp.Or(o.PushInterval, 15*time.Second)),
 			metric.WithProducer(t.meter),
 		)))
 		if err := t.exportTraces(o, base, res); err != nil {
@@ -216,7 +217,7 @@ func (t *Telemetry) export(o Options, res *resource.Resource) error {
 }
 
 func (t *Telemetry) exportTraces(o Options, base string, res *resource.Resource) error {
-	ratio := orDefault(o.TraceRatio, 0.01)
+	ratio := cmp.Or(o.TraceRatio, 0.01)
 	if ratio < 0 {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package tlsterm
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -144,21 +145,15 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.NextProtos) == 0 {
 		o.NextProtos = []string{"http/1.1"}
 	}
-	setDefault(&o.FirstByteTimeout, DefaultFirstByteTimeout)
-	setDefault(&o.HandshakeTimeout, DefaultHandshakeTimeout)
-	setDefault(&o.HandshakeTokens, max(1, runtime.GOMAXPROCS(0)/2))
-	setDefault(&o.MaxHandshakes, DefaultMaxHandshakes)
-	setDefault(&o.MaxConns, DefaultMaxConns)
+	o.FirstByteTimeout = cmp.Or(o.FirstByteTimeout, DefaultFirstByteTimeout)
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, DefaultHandshakeTimeout)
+	o.HandshakeTokens = cmp.Or(o.HandshakeTokens, max(1, runtime.GOMAXPROCS(0)/2))
+	o.MaxHandshakes = cmp.Or(o.MaxHandshakes, DefaultMaxHandshakes)
+	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	return o, nil
-}
-
-func setDefault[T int | time.Duration](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 // normalCredentials returns m with its names in lower case.

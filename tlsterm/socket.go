@@ -138,16 +138,13 @@ func (g *gate) leave() {
 // front made the connection.
 func (s *socket) RemoteAddr() net.Addr { return s.remote }
 
-func (s *socket) SetDeadline(t time.Time) error      { return s.Conn.SetDeadline(t) }
-func (s *socket) SetWriteDeadline(t time.Time) error { return s.Conn.SetWriteDeadline(s.bound(t)) }
-
-// bound returns t, or the moment by which the last words must be said if that
-// is earlier.
-func (s *socket) bound(t time.Time) time.Time {
+// SetWriteDeadline sets t, or the moment by which the last words must be said if
+// that is earlier.
+func (s *socket) SetWriteDeadline(t time.Time) error {
 	if by := s.closeBy.Load(); by != 0 && (t.IsZero() || t.UnixNano() > by) {
-		return time.Unix(0, by)
+		t = time.Unix(0, by)
 	}
-	return t
+	return s.Conn.SetWriteDeadline(t)
 }
 
 // finish gives what follows d to be written, then the socket is to be closed.

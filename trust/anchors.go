@@ -30,9 +30,8 @@ type ParsedAnchors struct {
 // Bounds on how often a publisher can ask to be polled (BUN-06). A hint of a
 // month would delay a revocation by a month.
 const (
-	MinRefresh     = 30 * time.Second
-	MaxRefresh     = 24 * time.Hour
-	DefaultRefresh = 5 * time.Minute // where a document has no hint
+	MinRefresh = 30 * time.Second
+	MaxRefresh = 24 * time.Hour
 )
 
 // ParseAnchors reads the anchors of origin from data, which is either PEM or a

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"math/big"
-	"strings"
 )
 
 // CertRef identifies a certificate by what its holder cannot change. It is never
@@ -56,34 +55,9 @@ type IssuerSerial struct {
 // hexadecimal, with a slash between them and no leading zero octets in the
 // serial number.
 func (s IssuerSerial) String() string {
-	serial := strings.TrimLeft(hex.EncodeToString(s.Serial[:]), "0")
-	if len(serial)%2 == 1 || serial == "" {
-		serial = "0" + serial
+	serial := s.Serial[:]
+	for len(serial) > 1 && serial[0] == 0 {
+		serial = serial[1:]
 	}
-	return s.IssuerSPKI.String() + "/" + serial
-}
-
-// ParseIssuerSerial returns what s spells in the form of [IssuerSerial.String].
-// Either half may have openssl's colons, and the serial number may have leading
-// zeros or lack them.
-func ParseIssuerSerial(s string) (IssuerSerial, bool) {
-	issuer, digits, ok := strings.Cut(s, "/")
-	if !ok {
-		return IssuerSerial{}, false
-	}
-	spki, ok := ParseDigest(issuer)
-	if !ok {
-		return IssuerSerial{}, false
-	}
-	digits = strings.ReplaceAll(digits, ":", "")
-	if len(digits)%2 == 1 {
-		digits = "0" + digits
-	}
-	octets, err := hex.DecodeString(digits)
-	is := IssuerSerial{IssuerSPKI: spki}
-	if err != nil || len(octets) == 0 || len(octets) > len(is.Serial) {
-		return IssuerSerial{}, false
-	}
-	copy(is.Serial[len(is.Serial)-len(octets):], octets)
-	return is, true
+	return s.IssuerSPKI.String() + "/" + hex.EncodeToString(serial)
 }

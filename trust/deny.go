@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"slices"
 
@@ -19,33 +20,26 @@ type DenyOptions struct {
 // DenyList names what is refused whatever else speaks for it (REV-01). It is
 // immutable. The nil *DenyList denies nothing.
 type DenyList struct {
-	exact    map[workloadid.ID]struct{}
-	patterns map[workloadid.Origin][]workloadid.Pattern // those with a wildcard, most specific first
-	serials  map[IssuerSerial]struct{}
-	keys     map[Digest]struct{}
-	length   int
-	digest   Digest
+	identities workloadid.Index[string] // each pattern under itself
+	serials    map[IssuerSerial]struct{}
+	keys       map[Digest]struct{}
+	length     int
+	digest     Digest
 }
 
 // NewDenyList returns the list of the entries in o, which is not kept. The zero
 // pattern, which matches nothing, is not an entry.
 func NewDenyList(o DenyOptions) *DenyList {
 	d := &DenyList{
-		exact:    make(map[workloadid.ID]struct{}),
-		patterns: make(map[workloadid.Origin][]workloadid.Pattern),
-		serials:  make(map[IssuerSerial]struct{}, len(o.Serials)),
-		keys:     make(map[Digest]struct{}, len(o.Keys)),
+		serials: make(map[IssuerSerial]struct{}, len(o.Serials)),
+		keys:    make(map[Digest]struct{}, len(o.Keys)),
 	}
 	identities := slices.Clone(o.Identities)
 	slices.SortFunc(identities, workloadid.ComparePatterns)
 	identities = slices.Compact(identities)
 	identities = slices.DeleteFunc(identities, workloadid.Pattern.IsZero)
 	for _, p := range identities {
-		if id, ok := p.Exact(); ok {
-			d.exact[id] = struct{}{}
-		} else {
-			d.patterns[p.Origin()] = append(d.patterns[p.Origin()], p)
-		}
+		*d.identities.At(p) = p.String()
 	}
 	for _, s := range o.Serials {
 		d.serials[s] = struct{}{}
@@ -79,10 +73,7 @@ func (d *DenyList) sum(identities []workloadid.Pattern) Digest {
 func compareDigests(a, b Digest) int { return bytes.Compare(a[:], b[:]) }
 
 func compareSerials(a, b IssuerSerial) int {
-	if c := compareDigests(a.IssuerSPKI, b.IssuerSPKI); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.Serial[:], b.Serial[:])
+	return cmp.Or(compareDigests(a.IssuerSPKI, b.IssuerSPKI), bytes.Compare(a.Serial[:], b.Serial[:]))
 }
 
 // Find returns the entry that denies id or one of refs, the certificates of its
@@ -92,22 +83,15 @@ func compareSerials(a, b IssuerSerial) int {
 //
 // The identity is looked up first, an exact entry before a pattern and the most
 // specific pattern before broader ones; then the certificates from the leaf
-// upwards. Exact entries, serial numbers and keys cost one map access whatever
-// their number; patterns of the identity's origin are tried one by one. Find
-// does not allocate when nothing is found.
+// upwards. What that costs does not follow the number of entries (of patterns:
+// see [workloadid.Index]). Find does not allocate when nothing is found.
 func (d *DenyList) Find(id workloadid.ID, refs []CertRef) (entry string, depth int, found bool) {
 	if d == nil || d.length == 0 {
 		return "", 0, false
 	}
-	if !id.IsZero() {
-		if _, ok := d.exact[id]; ok {
-			return "identity " + id.String(), 0, true
-		}
-		for _, p := range d.patterns[id.Origin()] {
-			if p.Match(id) {
-				return "identity " + p.String(), 0, true
-			}
-		}
+	var denied *string
+	if d.identities.Search(id, func(p *string) bool { denied = p; return true }) {
+		return "identity " + *denied, 0, true
 	}
 	for i := range refs {
 		s := IssuerSerial{IssuerSPKI: refs[i].IssuerSPKI, Serial: refs[i].Serial}

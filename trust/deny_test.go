@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"verigate/internal/race"
 	"verigate/trust"
 	"verigate/workloadid"
 )
@@ -129,7 +130,7 @@ func longDenyList(t testing.TB, entries int) *trust.DenyList {
 }
 
 func TestDenyListDoesNotAllocateOnAMiss(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		return // instrumentation allocates; the claim is tested without it
 	}
 	d := longDenyList(t, 1000)

@@ -50,7 +50,7 @@ func Reasons() []string { return slices.Clone(reasons) }
 type Error struct {
 	Reason   string // one of Reasons
 	Endpoint string // as configured; "" when the request met none
-	Err      error  // what caused it; may be nil. Quotes of a response it has none
+	Err      error  // what caused it; may be nil; never quotes a response
 }
 
 // Error describes e to the operator.

@@ -1,6 +1,7 @@
 package verifycache
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -108,22 +109,15 @@ func (o *Options) complete() error {
 	if o.MaxEntries < 0 || o.MaxAge < 0 || o.MaxRejected < 0 || o.RejectedAge < 0 || o.MaxLinks < 0 {
 		return errors.New("verifycache: a negative limit; leave it zero for the default")
 	}
-	orDefault(&o.MaxEntries, 100_000)
-	orDefault(&o.MaxAge, 15*time.Minute)
-	orDefault(&o.MaxRejected, 4096)
-	orDefault(&o.RejectedAge, 5*time.Second)
-	orDefault(&o.MaxLinks, 4096)
+	o.MaxEntries = cmp.Or(o.MaxEntries, 100_000)
+	o.MaxAge = cmp.Or(o.MaxAge, 15*time.Minute)
+	o.MaxRejected = cmp.Or(o.MaxRejected, 4096)
+	o.RejectedAge = cmp.Or(o.RejectedAge, 5*time.Second)
+	o.MaxLinks = cmp.Or(o.MaxLinks, 4096)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	return nil
-}
-
-func orDefault[T comparable](value *T, otherwise T) {
-	var zero T
-	if *value == zero {
-		*value = otherwise
-	}
 }
 
 // Verify judges chain, leaf first as presented, by snap: its limits, the

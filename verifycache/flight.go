@@ -31,7 +31,7 @@ func (c *Cache) coalesce(q query, key chainKey, bytes int) Verdict {
 	at := flightKey{key, q.snap.Digest()}
 
 	// Whoever finds neither a finding nor a flight, under one lock, is the first.
-	// Findings are judged without the lock, since deny-lists can be long.
+	// Findings are judged without the lock: it is everybody's.
 	var tried finding
 	c.mu.Lock()
 	for {

@@ -10,6 +10,7 @@ import (
 	"verigate/assurance"
 	"verigate/certpath"
 	"verigate/devpki"
+	"verigate/internal/race"
 	"verigate/trust"
 	"verigate/workloadid"
 )
@@ -416,7 +417,7 @@ func TestOutcomeNamesAreDistinct(t *testing.T) {
 
 // The budget of a hit, as a claim: three certificates, a deny-list, no allocation.
 func TestHitDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Log("the race detector allocates; counting is left to builds without it")
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 
+	"verigate/internal/race"
 	"verigate/workloadid"
 )
 
@@ -34,7 +35,7 @@ func TestNothingAllocatesOnTheAcceptPath(t *testing.T) {
 		{"ComparePatterns", func() { keepInt = workloadid.ComparePatterns(prefix, segments) }, 0},
 		{"Search", func() { keepBool = index.Search(id, func(v *int) bool { keepInt += *v; return false }) }, 0},
 	} {
-		if raceEnabled {
+		if race.Enabled {
 			continue // instrumentation allocates
 		}
 		if got := testing.AllocsPerRun(1000, tt.call); got != tt.want {
@@ -46,7 +47,7 @@ func TestNothingAllocatesOnTheAcceptPath(t *testing.T) {
 
 // ID-04: what is refused is not copied first, however long it is.
 func TestParseBytesOfHostileInputDoesNotCopyIt(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		return
 	}
 	huge := []byte(idOf("spiffe", 1<<20))

@@ -142,7 +142,7 @@ func (p Pattern) Exact() (ID, bool) {
 // octets, so that only equal patterns compare as 0. The zero Pattern comes last.
 func ComparePatterns(a, b Pattern) int {
 	if a.IsZero() || b.IsZero() {
-		return cmp.Compare(btoi(a.IsZero()), btoi(b.IsZero()))
+		return cmp.Compare(len(b.raw), len(a.raw))
 	}
 	pa, pb := a.raw[a.path:], b.raw[b.path:]
 	for pa != "" && pb != "" {
@@ -165,13 +165,6 @@ func breadth(segment string) int {
 		return 1
 	case "**":
 		return 2
-	}
-	return 0
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
 	}
 	return 0
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type app struct {
 	gateway   *gateway.Gateway
 	admin     *admin.Server
 
-	mu       sync.Mutex // held while reloading; guards what follows
+	mu       sync.Mutex // guards what follows; never held while files are read
 	config   *config.Config
 	loadedAt time.Time
 	reloads  uint64
@@ -79,9 +80,11 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	}
 	options, err := c.Gateway(a.deps())
 	if err != nil {
+		program.Close(noWait())
 		return a, invalid(err)
 	}
 	if a.gateway, err = gateway.New(options, program); err != nil {
+		program.Close(noWait())
 		return a, err
 	}
 	a.admin, err = admin.Listen(admin.Options{
@@ -178,8 +181,11 @@ func (a *app) release(ctx context.Context) {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	var errs []error
-	if a.gateway != nil && !a.gateway.Draining() {
-		errs = append(errs, a.gateway.Drain(flush))
+	if a.gateway != nil {
+		if !a.gateway.Draining() {
+			errs = append(errs, a.gateway.Drain(flush))
+		}
+		a.gateway.Program().Close(noWait())
 	}
 	if a.admin != nil {
 		errs = append(errs, a.admin.Close(flush))
@@ -196,50 +202,59 @@ func (a *app) release(ctx context.Context) {
 }
 
 // reload puts the file in force as it is now, or nothing of it: the old state is
-// kept on any error, which then shows in the log, in metrics and in /status.
+// kept on any error, which then shows in the log, in metrics, /readyz and /status.
+// Only one goroutine may reload.
 func (a *app) reload() {
+	c, err := a.apply()
+	a.telemetry.ConfigReload(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	err := a.reloadLocked()
 	a.failure = err
-	a.telemetry.ConfigReload(err)
 	if err != nil {
 		a.failedAt = time.Now()
 		a.log.Error("configuration not reloaded; the old one stays in force", "file", a.path, "error", err)
 		return
 	}
-	a.loadedAt = time.Now()
+	a.config, a.loadedAt = c, time.Now()
 	a.reloads++
 	a.log.Info("configuration reloaded", "file", a.path)
+	for _, note := range c.Notes() {
+		a.log.Warn("configuration", "note", note)
+	}
+	// logrotate sends SIGHUP too. What comes of it is the audit log's own state.
+	if err := a.telemetry.Reopen(); err != nil {
+		a.log.Error("audit file not reopened", "error", err)
+	}
 }
 
-func (a *app) reloadLocked() error {
+// apply reads the file and puts it in force.
+func (a *app) apply() (*config.Config, error) {
+	old := a.currentConfig()
 	c, err := config.Load(a.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := sameListeners(a.config, c); err != nil {
-		return err
+	if err := sameListeners(old, c); err != nil {
+		return nil, err
 	}
 	next, err := sources(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	before, err := sources(a.config)
+	before, err := sources(old)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	next.OnReload, before.OnReload = a.trustReloaded, a.trustReloaded
 	if err := a.files.Replace(next); err != nil {
-		return err
+		return nil, err
 	}
 	program, err := c.Program(a.deps())
 	if err != nil {
-		return errors.Join(err, a.files.Replace(before))
+		return nil, errors.Join(err, a.files.Replace(before))
 	}
 	a.gateway.Swap(program)
-	a.config = c
-	return a.telemetry.Reopen() // logrotate sends SIGHUP too
+	return c, nil
 }
 
 // sameListeners refuses changes that only a new process can make.
@@ -286,13 +301,19 @@ func (a *app) notReady() []string {
 	if a.gateway.Draining() {
 		why = append(why, "draining: the process has been asked to stop")
 	}
+	a.mu.Lock()
+	c, failure := a.config, a.failure
+	a.mu.Unlock()
+	if failure != nil {
+		why = append(why, "configuration: the last reload was refused and the old one stays in force: "+firstLine(failure))
+	}
 	now := time.Now()
 	for _, item := range a.files.Status().Items {
 		if item.Err != nil {
 			why = append(why, fmt.Sprintf("%s %s: %v", item.Kind, item.Name, item.Err))
 		}
 	}
-	for _, k := range a.currentConfig().Credentials() {
+	for _, k := range c.Credentials() {
 		if source := a.files.Credential(k.Name); source != nil && now.After(source.Credential().NotAfter()) {
 			why = append(why, fmt.Sprintf("credential %s: expired at %s", k.Name, source.Credential().NotAfter().UTC().Format(time.RFC3339)))
 		}
@@ -306,6 +327,15 @@ func (a *app) notReady() []string {
 		why = append(why, "audit: records cannot be written: "+audit.LastError)
 	}
 	return why
+}
+
+// firstLine is an error of many problems as one line of /readyz.
+func firstLine(err error) string {
+	line, rest, more := strings.Cut(err.Error(), "\n")
+	if more {
+		return fmt.Sprintf("%s (and %s)", line, counted(strings.Count(rest, "\n")+1, "more problem"))
+	}
+	return line
 }
 
 // expiries says when bundles and the gateway's own certificates end.
@@ -336,7 +366,7 @@ func (a *app) status() admin.Status {
 		Trust:     admin.TrustOf(a.store.Load(), now),
 		Cache:     admin.CacheOf(a.cache.Stats()),
 		Listeners: []admin.ListenerStatus{}, Credentials: []admin.CredentialStatus{},
-		Audit: a.telemetry.AuditStatus(), Refusals: a.telemetry.RecentRefusals(),
+		Audit: admin.AuditOf(a.telemetry.AuditStatus()), Refusals: admin.RefusalsOf(a.telemetry.RecentRefusals()),
 	}
 	s.Routes, s.Upstreams = admin.ProgramOf(a.gateway.Program())
 	for _, l := range a.gateway.Listeners() {

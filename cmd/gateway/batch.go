@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"verigate/certpath"
@@ -25,26 +27,58 @@ type caseAnswer struct {
 	Err    string `json:"err"`
 }
 
-// explainBatch answers every line of in with a line on out, at once.
+// explainBatch answers every line of in with a line on out, at once. A blank line
+// has no answer. It ends with in.
 func explainBatch(in io.Reader, out io.Writer, cached bool) error {
 	judge, err := newCaseJudge(cached)
 	if err != nil {
 		return err
 	}
 	defer judge.close()
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 1<<20), maxCaseBytes)
+	lines := bufio.NewReaderSize(in, 64<<10)
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
-	for lines.Scan() {
-		if len(lines.Bytes()) == 0 {
-			continue
+	var line []byte
+	for {
+		var tooLong bool
+		var end error
+		line, tooLong, end = readLine(lines, line[:0])
+		if end != nil && end != io.EOF {
+			return fmt.Errorf("standard input: %w", end)
 		}
-		if err := encoder.Encode(judge.answer(lines.Bytes())); err != nil {
-			return err
+		answer := caseAnswer{Reason: reasonMalformedCase, Err: fmt.Sprintf("the line has more than %d octets", maxCaseBytes)}
+		if !tooLong {
+			line = bytes.TrimSpace(line)
+			if len(line) > 0 {
+				answer = judge.answer(line)
+			}
+		}
+		if tooLong || len(line) > 0 {
+			if err := encoder.Encode(answer); err != nil {
+				return err
+			}
+		}
+		if end == io.EOF {
+			return nil
 		}
 	}
-	return lines.Err()
+}
+
+// readLine appends the next line to buffer, at most maxCaseBytes of it: the rest of
+// a longer one is read over, so that the line after it is found.
+func readLine(r *bufio.Reader, buffer []byte) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(buffer)+len(part) > maxCaseBytes {
+			tooLong = true
+		}
+		if !tooLong {
+			buffer = append(buffer, part...)
+		}
+		if err != bufio.ErrBufferFull {
+			return buffer, tooLong, err
+		}
+	}
 }
 
 func (j *caseJudge) answer(line []byte) caseAnswer {

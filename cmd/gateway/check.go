@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,7 @@ func check(out io.Writer, path string, asJSON bool) error {
 	report.OK = len(report.Problems) == 0
 	if asJSON {
 		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(report); err != nil {
 			return err
@@ -98,9 +100,19 @@ func (r *checkReport) compile(path string) error {
 		}
 	}
 	r.Notes = append(r.Notes, expiryNotes(store.Load(), c, source, time.Now())...)
-	r.Summary = fmt.Sprintf("%d listeners, %d trust domains, %d routes, %d upstreams",
-		len(c.File.Listeners), len(store.Load().Bundles()), len(c.File.Routes), len(c.File.Upstreams))
+	r.Summary = strings.Join([]string{
+		counted(len(c.File.Listeners), "listener"), counted(len(store.Load().Bundles()), "trust domain"),
+		counted(len(c.File.Routes), "route"), counted(len(c.File.Upstreams), "upstream"),
+	}, ", ")
 	return nil
+}
+
+// counted is a number with its noun.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // expiryNotes warns of what will stop working soon.
@@ -147,7 +159,7 @@ func (r *checkReport) print(p *printer) error {
 	if r.OK {
 		p.verdict(true, "ok", fmt.Sprintf("%s: %s", r.File, r.Summary))
 	} else {
-		p.verdict(false, "refused", fmt.Sprintf("%s: %d problems; `gateway run` would not start", r.File, len(r.Problems)))
+		p.verdict(false, "refused", fmt.Sprintf("%s: %s; `gateway run` would not start", r.File, counted(len(r.Problems), "problem")))
 	}
 	return p.err
 }

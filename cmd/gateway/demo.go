@@ -25,7 +25,9 @@ workload and as several impostors, and prints who was accepted, who was refused 
 Then it keeps serving and prints commands to paste, until Ctrl-C.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return demo(c.Context(), c.OutOrStdout(), dir, once)
+			ctx, stop := untilAsked(c.Context())
+			defer stop()
+			return demo(ctx, c.OutOrStdout(), dir, once)
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "exit after the table, with 0 if everything went as it should")

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -50,8 +53,10 @@ contacted; no gateway has to run.
   gateway explain --anchors root.pem --trust-domain spiffe://prod.example --cert chain.pem --at 2026-12-01T00:00:00Z
   gateway explain untrusted_chain
 
-The chain is PEM, leaf first, as the client would present it. The exit code is 0 if the
-certificate is accepted (and the request granted), 4 if not. With --json there is one
+The chain is PEM, leaf first, as the client would present it. Each certificate is shown
+with serial number and the SHA-256 of its public key, in the form that deny and assurance
+of a configuration want them. The exit code is 0 if the certificate is accepted (and the
+request granted), 4 if not. With --json there is one
 object with at least verdict, reason, depth, identity and trust_domain.
 
 With --batch, cases are read from standard input, one JSON object a line (id, kind, roots,
@@ -64,10 +69,12 @@ profile, which has no identity to remember, never does.`,
 			switch {
 			case len(args) == 1:
 				return explainReason(c.OutOrStdout(), args[0])
+			case f.batch && f.cert != "":
+				return usage("--batch reads its chains from standard input; leave --cert out")
 			case f.batch:
 				return explainBatch(c.InOrStdin(), c.OutOrStdout(), !f.noCache)
 			default:
-				return explain(c.OutOrStdout(), &f)
+				return explain(c.InOrStdin(), c.OutOrStdout(), &f)
 			}
 		},
 	}
@@ -79,7 +86,7 @@ profile, which has no identity to remember, never does.`,
 	flags.StringVar(&f.cert, "cert", "", "the chain: PEM file, leaf first (- for standard input)")
 	flags.StringVar(&f.role, "role", "client", "what the certificate's owner does in the connection: client or server")
 	flags.StringVar(&f.at, "at", "", "time to judge at, RFC 3339 (default: now)")
-	flags.StringVar(&f.sni, "sni", "", "server name that the client asks for")
+	flags.StringVar(&f.sni, "sni", "", "server name that the client asks for (default: --host)")
 	flags.StringVar(&f.host, "host", "", "the request's host (default: --sni)")
 	flags.StringVar(&f.method, "method", "GET", "the request's method")
 	flags.StringVar(&f.path, "path", "", "the request's path; with it, route and policy are explained too")
@@ -98,18 +105,22 @@ type explanation struct {
 	Identity    string     `json:"identity"`
 	TrustDomain string     `json:"trust_domain"` // the origin
 	Error       string     `json:"error,omitempty"`
+	Found       string     `json:"found,omitempty"`
+	Want        string     `json:"want,omitempty"`
 	Hint        string     `json:"hint,omitempty"`
 	Role        string     `json:"role"`
 	At          time.Time  `json:"at"`
 	MIAL        *int       `json:"mial,omitempty"`
 	MAAL        string     `json:"maal,omitempty"`
 	NotAfter    *time.Time `json:"not_after,omitempty"`
-	Path        []pathCert `json:"path,omitempty"`
+	Presented   []pathCert `json:"presented"`      // the chain as it came, whatever the verdict
+	Path        []pathCert `json:"path,omitempty"` // as it was accepted: leaf to anchor
 	Steps       []stepLine `json:"steps"`
 	Request     *answer    `json:"request,omitempty"`
 }
 
-// pathCert is one certificate of the accepted path.
+// pathCert is one certificate, with what the configuration can say about it:
+// deny.serial, deny.spki_sha256 and issuer_spki_sha256.
 type pathCert struct {
 	Subject    string    `json:"subject"`
 	Serial     string    `json:"serial"`
@@ -134,15 +145,18 @@ type answer struct {
 	Missing  []string `json:"missing,omitempty"`
 }
 
-func explain(out io.Writer, f *explainFlags) error {
+func explain(in io.Reader, out io.Writer, f *explainFlags) error {
 	if f.cert == "" {
 		return usage("--cert is missing: the chain to explain, PEM, leaf first")
+	}
+	if err := f.consistent(); err != nil {
+		return err
 	}
 	role, now, err := f.situation()
 	if err != nil {
 		return err
 	}
-	data, err := readInput(f.cert)
+	data, err := readInput(in, f.cert)
 	if err != nil {
 		return err
 	}
@@ -155,7 +169,7 @@ func explain(out io.Writer, f *explainFlags) error {
 		return err
 	}
 	e, verdict := judge(chain, role, scope, snapshot, now)
-	if verdict.Accepted() && f.path != "" && c != nil {
+	if verdict.Accepted() && f.path != "" {
 		e.Request = decide(c, &verdict, f)
 	}
 	if err := e.print(out, f.json); err != nil {
@@ -173,6 +187,37 @@ const (
 	decisionGranted = "granted"
 	decisionRefused = "refused"
 )
+
+// consistent refuses questions of which a part would silently not be answered.
+func (f *explainFlags) consistent() error {
+	request := f.path != ""
+	switch {
+	case f.config != "" && f.anchors != "":
+		return usage("--config and --anchors exclude each other")
+	case request && f.config == "":
+		return usage("--path asks for route and policy, which are in a configuration; give --config FILE")
+	case request && f.role == "server":
+		return usage("--path is about the request of a client; leave it or --role server out")
+	case request && !strings.HasPrefix(f.path, "/"):
+		return usage("--path %q does not begin with a slash", f.path)
+	case !request && (f.host != "" || len(f.headers) > 0):
+		return usage("--host and --header are about a request; give --path too")
+	case f.listener != "" && f.config == "":
+		return usage("--listener names a listener of a configuration; give --config FILE")
+	case f.trustDomain != "" && f.anchors == "":
+		return usage("--trust-domain says whose --anchors FILE is; it is missing")
+	case f.config == "" && (f.anchors == "" || f.trustDomain == ""):
+		return usage("say what to judge by: --config FILE, or --anchors FILE with --trust-domain ORIGIN")
+	case f.noCache:
+		return usage("--no-cache belongs to --batch; a single chain is always verified anew")
+	}
+	for _, h := range f.headers {
+		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" {
+			return usage("--header %q is not NAME: VALUE", h)
+		}
+	}
+	return nil
+}
 
 func (f *explainFlags) situation() (certpath.Role, time.Time, error) {
 	role := certpath.RoleClient
@@ -196,13 +241,8 @@ func (f *explainFlags) situation() (certpath.Role, time.Time, error) {
 
 // trust returns what to judge by: from a configuration, or from anchors alone.
 func (f *explainFlags) trust() (*trust.Snapshot, *verifycache.Scope, *config.Config, error) {
-	switch {
-	case f.config != "" && f.anchors != "":
-		return nil, nil, nil, usage("--config and --anchors exclude each other")
-	case f.config != "":
+	if f.config != "" {
 		return f.trustOfConfig()
-	case f.anchors == "" || f.trustDomain == "":
-		return nil, nil, nil, usage("say what to judge by: --config FILE, or --anchors FILE with --trust-domain ORIGIN")
 	}
 	origin, err := workloadid.ParseOrigin(f.trustDomain)
 	if err != nil {
@@ -256,7 +296,10 @@ func (f *explainFlags) trustOfConfig() (*trust.Snapshot, *verifycache.Scope, *co
 
 // judge asks the live path for the verdict and the path validator for the steps.
 func judge(chain []*x509.Certificate, role certpath.Role, scope *verifycache.Scope, snapshot *trust.Snapshot, now time.Time) (*explanation, verifycache.Verdict) {
-	e := &explanation{Verdict: verdictReject, Role: role.String(), At: now.UTC(), Steps: []stepLine{}}
+	e := &explanation{Verdict: verdictReject, Role: role.String(), At: now.UTC(), Presented: []pathCert{}, Steps: []stepLine{}}
+	for _, c := range chain {
+		e.Presented = append(e.Presented, describe(c))
+	}
 	cache, err := verifycache.New(verifycache.Options{Disabled: true, Now: func() time.Time { return now }})
 	if err != nil { // a disabled cache needs nothing that could fail
 		panic(err)
@@ -272,21 +315,35 @@ func judge(chain []*x509.Certificate, role certpath.Role, scope *verifycache.Sco
 	_, _ = tracer.Verify(chain, snapshot.Bundle(verdict.ID.Origin()), role, now) // for its steps; the verdict is the other's
 
 	if fault := verdict.Err; fault != nil {
-		e.Reason, e.Depth, e.Error, e.Hint = fault.Reason.String(), fault.Depth, fault.Error(), fault.Hint
+		e.Reason, e.Depth, e.Error = fault.Reason.String(), fault.Depth, fault.Error()
+		e.Found, e.Want, e.Hint = fault.Found, fault.Want, fault.Hint
 		return e, verdict
 	}
 	e.Verdict = verdictAccept
 	mial := int(verdict.Grade.MIAL)
 	notAfter := verdict.Path.NotAfter().UTC()
 	e.MIAL, e.MAAL, e.NotAfter = &mial, maalText(verdict.Grade), &notAfter
-	refs := verdict.Path.Refs()
-	for i, c := range verdict.Path.Certificates() {
-		e.Path = append(e.Path, pathCert{
-			Subject: c.Subject.String(), Serial: hex.EncodeToString(c.SerialNumber.Bytes()),
-			SPKISHA256: refs[i].SPKI.String(), NotAfter: c.NotAfter.UTC(),
-		})
+	for _, c := range verdict.Path.Certificates() {
+		e.Path = append(e.Path, describe(c))
 	}
 	return e, verdict
+}
+
+func describe(c *x509.Certificate) pathCert {
+	ref := trust.RefOf(c, nil)
+	return pathCert{
+		Subject: c.Subject.String(), Serial: hex.EncodeToString(c.SerialNumber.Bytes()),
+		SPKISHA256: ref.SPKI.String(), NotAfter: c.NotAfter.UTC(),
+	}
+}
+
+// name is the subject, or what stands for it where it is empty, as the subjects of
+// workloads are.
+func (c *pathCert) name() string {
+	if c.Subject == "" {
+		return "(no subject)"
+	}
+	return c.Subject
 }
 
 func maalText(g assurance.Grade) string {
@@ -302,10 +359,15 @@ func maalText(g assurance.Grade) string {
 
 // decide asks the live decision about a request.
 func decide(c *config.Config, v *verifycache.Verdict, f *explainFlags) *answer {
-	host := f.host
-	if host == "" {
-		host = f.sni
+	host := cmp.Or(f.host, f.sni)
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name // routes know no ports
 	}
+	sni := f.sni
+	if _, err := netip.ParseAddr(host); err != nil && sni == "" {
+		sni = host // what clients ask for, unless it is an address (RFC 6066 §3)
+	}
+	path, _, _ := strings.Cut(f.path, "?")
 	fields := map[string]string{}
 	for _, h := range f.headers {
 		name, value, _ := strings.Cut(h, ":")
@@ -314,7 +376,7 @@ func decide(c *config.Config, v *verifycache.Verdict, f *explainFlags) *answer {
 	routes, rules := c.Rules()
 	decision := gateway.Decide(routes, rules, &gateway.Question{
 		Subject: policy.Subject{ID: v.ID, Grade: v.Grade},
-		SNI:     strings.ToLower(f.sni), Host: strings.ToLower(host), Path: f.path, Method: f.method,
+		SNI:     strings.ToLower(sni), Host: strings.ToLower(host), Path: path, Method: f.method,
 		Header: func(name string) (string, bool) {
 			value, ok := fields[strings.ToLower(name)]
 			return value, ok
@@ -336,60 +398,92 @@ func decide(c *config.Config, v *verifycache.Verdict, f *explainFlags) *answer {
 func (e *explanation) print(out io.Writer, asJSON bool) error {
 	if asJSON {
 		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false) // --batch does not either
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(e)
 	}
 	p := newPrinter(out)
+	for i := range e.Presented {
+		p.certificate(fmt.Sprintf("presented[%d]", i), &e.Presented[i])
+	}
+	p.line("")
 	for _, s := range e.Steps {
-		p.step(s.OK, s.Name, s.Detail)
+		if s.Name != "verdict" { // it follows
+			p.step(s.OK, s.Name, s.Detail)
+		}
 	}
 	p.line("")
 	if e.Verdict == verdictAccept {
-		p.verdict(true, "accept", fmt.Sprintf("%s, MIAL-%d, until %s", e.Identity, *e.MIAL, e.NotAfter.Format(time.RFC3339)))
-		if e.MAAL != "" {
-			p.field("maal", e.MAAL)
-		}
-		for i, c := range e.Path {
-			p.field(fmt.Sprintf("path[%d]", i), fmt.Sprintf("%s  serial %s  until %s", c.Subject, c.Serial, c.NotAfter.Format(time.RFC3339)))
-			p.field("", "spki_sha256 "+c.SPKISHA256)
-		}
+		e.printAccepted(p)
 	} else {
-		p.verdict(false, "reject", e.Reason)
-		p.field("why", e.Error)
-		if e.Hint != "" {
-			p.field("hint", e.Hint)
-		}
-		p.field("more", "gateway explain "+e.Reason)
+		e.printRejected(p)
 	}
 	if r := e.Request; r != nil {
-		p.verdict(r.Decision == decisionGranted, r.Decision, strings.TrimSpace(strings.Join([]string{r.Reason, strings.Join(r.Missing, ", ")}, " ")))
+		p.line("")
+		p.verdict(r.Decision == decisionGranted, r.Decision, r.Reason)
+		p.field("missing", strings.Join(r.Missing, ", "))
 		p.field("route", r.Route)
 		p.field("rule", r.Rule)
 		p.field("upstream", r.Upstream)
+		p.field("more", moreAbout(r.Reason))
 	}
 	return p.err
 }
 
-// explainReason prints what a reason code means.
-func explainReason(out io.Writer, code string) error {
-	var codes []string
-	for _, r := range certpath.Reasons() {
-		if r.String() == code {
-			_, err := fmt.Fprintf(out, "%s\n\n%s\n", code, r.Help())
-			return err
+func (e *explanation) printAccepted(p *printer) {
+	p.verdict(true, verdictAccept, fmt.Sprintf("%s, MIAL-%d, until %s", e.Identity, *e.MIAL, e.NotAfter.Format(time.RFC3339)))
+	p.field("maal", e.MAAL)
+	for i := range e.Path {
+		if i >= len(e.Presented) || e.Path[i] != e.Presented[i] { // say once what stands above
+			p.certificate(fmt.Sprintf("path[%d]", i), &e.Path[i])
 		}
-		codes = append(codes, r.String())
 	}
-	return usage("%q is not a reason; the reasons are %s", code, strings.Join(codes, ", "))
 }
 
-func readInput(name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+func (e *explanation) printRejected(p *printer) {
+	at := fmt.Sprintf("certificate %d of the chain", e.Depth)
+	switch {
+	case e.Depth == 0:
+		at = "the leaf"
+	case e.Depth >= len(e.Presented):
+		at = "the anchor"
 	}
-	data, err := os.ReadFile(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist; --cert wants a PEM file with the chain, leaf first", name)
+	p.verdict(false, verdictReject, e.Reason+" at "+at)
+	if e.Found == "" && e.Want == "" {
+		p.field("why", e.Error)
+	}
+	p.field("found", e.Found)
+	p.field("want", e.Want)
+	p.field("hint", e.Hint)
+	p.field("more", moreAbout(e.Reason))
+}
+
+// moreAbout is the command that explains a reason.
+func moreAbout(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return "gateway explain " + reason
+}
+
+// maxInputBytes bounds what is read as a chain.
+const maxInputBytes = 1 << 20
+
+func readInput(in io.Reader, name string) ([]byte, error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s does not exist; --cert wants a PEM file with the chain, leaf first", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxInputBytes+1))
+	if len(data) > maxInputBytes {
+		return nil, fmt.Errorf("%s has more than %d octets; that much is no chain", name, maxInputBytes)
 	}
 	return data, err
 }

@@ -56,11 +56,9 @@ func main() {
 
 // Main runs the command line and returns the exit code.
 func Main(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitOK
 	}
@@ -73,6 +71,14 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "gateway: "+coded.err.Error())
 	}
 	return coded.code
+}
+
+// untilAsked returns a context that is done when the process is asked to stop.
+// Whoever asks twice means it: the second signal has its usual effect.
+func untilAsked(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 func newRoot() *cobra.Command {
@@ -105,14 +111,29 @@ which needs nothing prepared.`,
 		if c.Args != nil {
 			check := c.Args
 			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usage("%v; see `%s --help`", err, c.CommandPath())
+				err := check(c, args)
+				if err == nil {
+					return nil
 				}
-				return nil
+				if c.HasSubCommands() {
+					return unknownCommand(c, args[0])
+				}
+				return usage("%v; see `%s --help`", err, c.CommandPath())
 			}
 		}
 	}
 	return root
+}
+
+// unknownCommand says what was probably meant.
+func unknownCommand(c *cobra.Command, word string) error {
+	if c.SuggestionsMinimumDistance == 0 {
+		c.SuggestionsMinimumDistance = 2
+	}
+	if similar := c.SuggestionsFor(word); len(similar) > 0 {
+		return usage("%s has no command %q; did you mean `%s %s`?", c.CommandPath(), word, c.CommandPath(), similar[0])
+	}
+	return usage("%s has no command %q; see `%s --help`", c.CommandPath(), word, c.CommandPath())
 }
 
 func allCommands(c *cobra.Command) []*cobra.Command {

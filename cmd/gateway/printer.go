@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -62,7 +63,7 @@ func (p *printer) mark(ok bool) string {
 }
 
 func (p *printer) step(ok bool, name, detail string) {
-	p.line("  %s  %-12s %s", p.mark(ok), name, detail)
+	p.line("%s", strings.TrimRight(fmt.Sprintf("  %s  %-12s %s", p.mark(ok), name, detail), " "))
 }
 
 func (p *printer) verdict(ok bool, word, detail string) {
@@ -70,13 +71,20 @@ func (p *printer) verdict(ok bool, word, detail string) {
 	if ok {
 		colour = green
 	}
-	p.line("%s  %s", p.paint(colour+";"+bold, word), detail)
+	p.line("%s", strings.TrimRight(p.paint(colour+";"+bold, word)+"  "+detail, " "))
 }
 
 func (p *printer) field(name, value string) {
 	if value != "" {
 		p.line("  %-10s %s", p.paint(dim, fmt.Sprintf("%-10s", name)), value)
 	}
+}
+
+// certificate prints what a configuration can say about a certificate.
+func (p *printer) certificate(label string, c *pathCert) {
+	p.line("  %s  %s", p.paint(dim, label), c.name())
+	p.line("    %s %s   %s %s", p.paint(dim, "serial"), c.Serial, p.paint(dim, "until"), c.NotAfter.Format(time.RFC3339))
+	p.line("    %s %s", p.paint(dim, "spki_sha256"), c.SPKISHA256)
 }
 
 // table prints rows under headings, each column as wide as its widest cell.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,13 +19,22 @@ func newRunCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Serve by a configuration file",
 		Long: `run serves until SIGTERM or SIGINT; then requests in flight finish (drain_timeout) and
-it exits with 0. SIGHUP reloads the configuration and every file that it names and
-reopens the audit file; if anything is wrong, the old state stays in force, and log,
-/readyz, /status and metrics say why. Anchors, certificates and keys are also watched
-and taken up by themselves.`,
+it exits with 0; a second signal ends it at once. SIGHUP reloads the configuration and
+every file that it names and reopens the audit file; if anything is wrong, the old state
+stays in force, and log, /readyz, /status and metrics say why. Anchors, certificates and
+keys are also watched and taken up by themselves.
+
+  gateway config example > gateway.yaml
+  gateway check gateway.yaml
+  gateway run -c gateway.yaml
+
+The log goes to standard error; audit records go to the file of telemetry.audit, or to
+standard output.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return run(c.Context(), path, logger(verbose))
+			ctx, stop := untilAsked(c.Context())
+			defer stop()
+			return run(ctx, path, logger(verbose))
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", "gateway.yaml", "configuration file")
@@ -41,17 +51,21 @@ func logger(verbose bool) *slog.Logger {
 }
 
 func run(ctx context.Context, path string, log *slog.Logger) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return invalid(fmt.Errorf("%s does not exist; name the configuration with -c FILE, write one to start from with `gateway config example > %s`, or see it work with `gateway demo`", path, path))
+	}
 	a, err := open(path, log)
 	if err != nil {
 		return err
 	}
+	log.Info("starting", "version", buildVersion(), "config", path, "pid", os.Getpid())
 	for _, note := range a.config.Notes() {
 		log.Warn("configuration", "note", note)
 	}
 	for _, l := range a.gateway.Listeners() {
 		log.Info("listening", "listener", l.Name, "address", l.Address)
 	}
-	log.Info("admin", "address", fmt.Sprintf("http://%s/", a.admin.Addr()))
+	log.Info("admin listening", "url", fmt.Sprintf("http://%s/", a.admin.Addr()))
 
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

@@ -38,7 +38,7 @@ func reference(s *jsonschema.Schema) []byte {
 		if title == "" {
 			title = name
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", title, firstParagraph(definition.Description))
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", title, aboutType(name, definition.Description))
 		b.WriteString("| field | type | default | meaning |\n|---|---|---|---|\n")
 		for pair := definition.Properties.Oldest(); pair != nil; pair = pair.Next() {
 			meaning, unset := splitDefault(pair.Value.Description)
@@ -153,9 +153,12 @@ func splitDefault(description string) (meaning, unset string) {
 	return before, strings.TrimSuffix(unset, ".")
 }
 
-func firstParagraph(s string) string {
-	s, _, _ = strings.Cut(s, "\n\n")
-	return strings.ReplaceAll(s, "\n", " ")
+// aboutType is the first paragraph of a type's comment as a sentence about the
+// place in the file: without the type's name and the verb that follows it.
+func aboutType(name, s string) string {
+	s, _, _ = strings.Cut(strings.ReplaceAll(s, "\r", ""), "\n\n")
+	s = strings.TrimPrefix(strings.TrimPrefix(strings.ReplaceAll(s, "\n", " "), name+" "), "is ")
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 func cell(s string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"sync"
 	"syscall"
 	"testing"
@@ -168,7 +169,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// run starts the gateway and reads its addresses from what it logs.
+var adminURL = regexp.MustCompile(`=http://([^/\s]+)/`)
+
+// run starts the gateway. Its log tells where the admin listener is, which tells
+// the rest.
 func (w *world) run(t *testing.T) {
 	t.Helper()
 	binary, err := built()
@@ -182,33 +186,47 @@ func (w *world) run(t *testing.T) {
 	start(t, command)
 	w.process = command.Process
 	var said tail
-	addresses := make(chan map[string]string, 1)
+	admin := make(chan string, 1)
 	go func() {
-		found := map[string]string{}
 		for lines := bufio.NewScanner(log); lines.Scan(); {
 			fmt.Fprintln(&said, lines.Text())
-			switch {
-			case strings.Contains(lines.Text(), "msg=listening"):
-				found[field(lines.Text(), "listener=")] = field(lines.Text(), "address=")
-			case strings.Contains(lines.Text(), "msg=admin"):
-				found["admin"] = strings.Trim(strings.TrimPrefix(field(lines.Text(), "address="), "http://"), "/")
-				addresses <- found
+			if m := adminURL.FindStringSubmatch(lines.Text()); m != nil {
+				select {
+				case admin <- m[1]:
+				default: // told already
+				}
 			}
 		}
 	}()
 	select {
-	case found := <-addresses:
-		w.edge, w.narrow, w.admin = found["edge"], found["narrow"], found["admin"]
+	case w.admin = <-admin:
 	case <-time.After(patience):
 		t.Fatalf("the gateway does not start:\n%s", said.String())
 	}
-}
-
-// field returns what follows the key up to the next space.
-func field(line, key string) string {
-	_, rest, _ := strings.Cut(line, key)
-	value, _, _ := strings.Cut(rest, " ")
-	return value
+	var status struct {
+		Listeners []struct{ Name, Address string }
+	}
+	if !poll(t.Context(), func() bool {
+		response, err := http.Get("http://" + w.admin + "/status")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		return json.NewDecoder(response.Body).Decode(&status) == nil
+	}) {
+		t.Fatalf("the gateway does not tell its status:\n%s", said.String())
+	}
+	for _, l := range status.Listeners {
+		switch l.Name {
+		case "edge":
+			w.edge = l.Address
+		case "narrow":
+			w.narrow = l.Address
+		}
+	}
+	if w.edge == "" || w.narrow == "" {
+		t.Fatalf("the gateway listens at %+v, want edge and narrow", status.Listeners)
+	}
 }
 
 func (w *world) metrics(t *testing.T) []byte {

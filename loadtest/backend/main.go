@@ -49,7 +49,11 @@ func serve(ctx context.Context, address string, size int) error {
 		return err
 	}
 	fmt.Println(listener.Addr())
+	return answer(ctx, listener, size)
+}
 
+// answer serves until ctx is done.
+func answer(ctx context.Context, listener net.Listener, size int) error {
 	body := bytes.Repeat([]byte{'x'}, size)
 	server := &fasthttp.Server{
 		NoDefaultServerHeader: true,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"verigate/trust"
 )
@@ -34,7 +35,7 @@ func readStable(paths ...string) ([][]byte, error) {
 		}
 		var next [][]byte
 		next, err = readEach(paths)
-		if err == nil && equal(last, next) {
+		if err == nil && slices.EqualFunc(last, next, bytes.Equal) {
 			return next, nil
 		}
 		last = next
@@ -73,15 +74,6 @@ func readFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, trust.MaxDocumentBytes+1))
-}
-
-func equal(a, b [][]byte) bool {
-	for i := range a {
-		if !bytes.Equal(a[i], b[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // sumOf tells contents apart without keeping them, which matters for keys.

@@ -1,5 +1,0 @@
-//go:build race
-
-package assurance_test
-
-const raceEnabled = true

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs the benchmarks of the ledger and writes what they say to
+# benchmarks/results/<date>-<commit>.txt, or to the file named by OUT.
+#
+#   BENCHTIME=1s COUNT=10 ./benchmarks/run.sh
+#
+# One line per package: which benchmarks of it belong to the ledger. They are run
+# one after the other; nothing else should run meanwhile.
+set -eu
+cd "$(dirname "$0")/.."
+: "${BENCHTIME:=1s}" "${COUNT:=1}"
+: "${OUT:=benchmarks/results/$(date -u +%F)-$(git rev-parse --short HEAD).txt}"
+
+measure() { # package, pattern, benchtime if not the common one
+	go test -run '^$' -bench "$2" -benchtime "${3:-$BENCHTIME}" -count "$COUNT" "./$1"
+}
+
+mkdir -p "$(dirname "$OUT")"
+{
+	echo "# $(date -u +%FT%TZ) commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- '*.go' || echo ', with changes')"
+	echo "# $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, kernel $(uname -r), $(go env GOVERSION)"
+	echo "# BENCHTIME=$BENCHTIME COUNT=$COUNT ./benchmarks/run.sh"
+	measure verifycache '^Benchmark(Hit|HitParallel|Key|Miss|RejectedHit)$'
+	measure routing     '^Benchmark(Match|MatchMiss|MatchHostile|SameScope)$'
+	measure policy      '^Benchmark(Authorize|AuthorizeManyRoutes|Deny)$'
+	measure http1gate   '^Benchmark(Read|ReadInTwo)$'
+	measure handoff     '^Benchmark(StripRequest|Apply|FilterResponse)$'
+	measure telemetry   '^Benchmark(Request|Handshake|Trace)$'
+	measure upstream    '^BenchmarkForward$'
+	measure gateway     '^Benchmark(Decide|ProxiedRequest|Refused)$'
+	measure tlsterm     '^BenchmarkHandshake$' "${HANDSHAKES:-300x}"
+} | tee "$OUT"

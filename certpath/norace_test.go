@@ -1,6 +1,0 @@
-//go:build !race
-
-package certpath
-
-// raceEnabled says that race instrumentation allocates.
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package http1gate_test
-
-const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package telemetry
-
-// raceEnabled: the race detector's instrumentation allocates, and is slow.
-const raceEnabled = true

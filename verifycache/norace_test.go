@@ -1,5 +1,0 @@
-//go:build !race
-
-package verifycache
-
-const raceEnabled = false

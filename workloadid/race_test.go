@@ -1,6 +1,0 @@
-//go:build race
-
-package workloadid_test
-
-// raceEnabled has the allocation tests stand aside: the race detector allocates.
-const raceEnabled = true
