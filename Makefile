@@ -56,7 +56,7 @@ promtest: ## dashboards and alerts against a real Prometheus that scrapes a real
 	go test -count=1 -v ./deploy/...
 
 loadtest: $(K6) ## k6 for real: keep-alive and handshake scenarios
-	K6=$(K6) ./loadtest/run.sh
+	go run ./loadtest/run -k6 $(K6)
 
 bench: ## the Go benchmarks of the ledger
 	./benchmarks/run.sh

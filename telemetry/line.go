@@ -7,16 +7,17 @@ import (
 	"unicode/utf8"
 
 	"verigate/assurance"
+	"verigate/workloadid"
 )
 
 // Bounds on one field of a record, in octets as escaped. A record of the longest
 // fields with the longest chain stays below [maxLine].
 const (
-	maxField      = 2048     // identity and path: what the identifier's grammar allows (ID-11)
-	maxShortField = 512      // everything else
-	maxChainField = 256      // a name in the summary of a chain
-	maxChain      = 10       // certificates in that summary
-	maxLine       = 32 << 10 // tested, not enforced
+	maxField      = workloadid.MaxIDBytes // identity and path (ID-04)
+	maxShortField = 512                   // everything else
+	maxChainField = 256                   // a name in the summary of a chain
+	maxChain      = 10                    // certificates in that summary
+	maxLine       = 32 << 10              // tested, not enforced
 )
 
 // line builds one audit record: a JSON object of printable ASCII on one line.
@@ -27,7 +28,7 @@ type line struct {
 	cut bool // a field was longer than its bound
 }
 
-// open starts a record. format 1 is described in docs/audit-record.md.
+// open starts a record. Format 1 is described in docs/audit-record.md.
 func (l *line) open(at time.Time, event string) {
 	l.b = append(l.b, `{"v":1,"time":"`...)
 	l.b = appendTime(l.b, at)

@@ -88,6 +88,7 @@ const (
 // Kind says how an instrument adds up.
 type Kind uint8
 
+// The kinds.
 const (
 	Counter   Kind = iota // a sum that only grows
 	Gauge                 // the value now

@@ -114,6 +114,9 @@ func (t *Telemetry) observeOwn() {
 	for _, outcome := range []string{"success", "failure"} {
 		t.meter.with(MetricConfigReloads, outcome)
 	}
+	for _, kind := range []string{KindBundle, KindCredential} {
+		t.meter.with(MetricTrustReloadErrors, kind)
+	}
 	t.meter.observe(MetricConfigLastSuccess, func(emit func(float64, ...string)) {
 		if at := t.configLoaded.Load(); at != 0 {
 			emit(float64(at))

@@ -69,8 +69,9 @@ type Options struct {
 	Now func() time.Time // time.Now
 }
 
-// Telemetry records. All methods are concurrent. Those that record, block only
-// where [AuditOptions.OnFull] says so and do not allocate in steady state.
+// Telemetry records. Its methods may be called concurrently. Those that record
+// wait only where [AuditOptions.OnFull] says so, and do not allocate in steady
+// state.
 type Telemetry struct {
 	now     func() time.Time
 	meter   *meter

@@ -102,7 +102,7 @@ func verification() dashboard {
 				"All handshakes. Failed ones should not be slower than accepted ones: a client that dawdles is cut off by the handshake timeout.",
 				quantiles(per(handshakes, telemetry.LabelOutcome), 0.5, 0.9, 0.99)...),
 			graph(12, "Verification duration by cache result", "s",
-				"Time to judge a presented chain, where there was something to compute: path building, signatures, names, revocation. What the cache answers takes about a microsecond and is not timed.",
+				"Time until there was a verdict about a presented chain. miss: path building, signatures, names, deny-list. hit: the look-up, and the comparison with clock and deny-list.",
 				quantiles(per(query{metric: telemetry.MetricVerificationDuration}, telemetry.LabelCacheResult), 0.5, 0.9, 0.99)...),
 			heatmap(12, "Verification duration, distribution", "s",
 				"How many chains took how long to judge. Two bands are normal: the lower one knows the issuer already.",

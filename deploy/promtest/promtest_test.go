@@ -93,6 +93,7 @@ func TestPanelsTellReasonsApart(t *testing.T) {
 		want         []string
 	}{
 		{"Handshake duration by cache result", "cache_result", []string{"hit", "miss"}},
+		{"Verification duration by cache result", "cache_result", []string{"hit", "miss"}},
 		{"Handshakes refused by reason", "error_type", []string{
 			"no_certificate", "expired", "untrusted_chain", "deny_listed", "pop_failed", "identifier_count"}},
 		{"Requests refused by reason", "reason", []string{"policy_denied", "method_not_allowed", "no_route"}},
