@@ -2,7 +2,7 @@
 // health, metrics and status, on a private listener.
 //
 //	GET /livez        200 while the process can answer at all
-//	GET /readyz       200, or 503 with the reasons why not, one a line
+//	GET /readyz       200 or 503, with what is wrong, one a line; see [Readiness]
 //	GET /metrics      Prometheus or OpenMetrics exposition
 //	GET /status       everything that is in force, as JSON; see [Status]
 //	GET /debug/pprof/ profiles, when switched on
@@ -36,8 +36,8 @@ type Options struct {
 	Pprof bool
 	// Metrics answers /metrics.
 	Metrics http.Handler
-	// NotReady returns why the gateway should get no traffic; empty when it should.
-	NotReady func() []string
+	// Readiness returns what /readyz shows.
+	Readiness func() Readiness
 	// Status returns what /status shows.
 	Status func() Status
 	// Log takes what goes wrong while serving; nil discards it.
@@ -47,6 +47,16 @@ type Options struct {
 // writeTimeout bounds an answer. The longest one is a profile, which says so when
 // it is asked to take longer.
 const writeTimeout = 2 * time.Minute
+
+// Readiness says whether the gateway should get traffic, one reason an element.
+type Readiness struct {
+	// NotReady is why it should not: it would fail, or is about to end.
+	NotReady []string
+	// Degraded is what somebody has to look at while the last good state serves on.
+	// It does not make the gateway unready: a bad file that reaches every replica
+	// would otherwise take all of them out at once.
+	Degraded []string
+}
 
 // Server is the admin listener.
 type Server struct {
@@ -106,11 +116,15 @@ func handler(o Options) http.Handler {
 		answer(w, http.StatusOK, "alive\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := o.NotReady(); len(why) > 0 {
-			answer(w, http.StatusServiceUnavailable, "not ready:\n"+strings.Join(why, "\n")+"\n")
-			return
+		r := o.Readiness()
+		status, text := http.StatusOK, "ready\n"
+		if len(r.NotReady) > 0 {
+			status, text = http.StatusServiceUnavailable, "not ready:\n"+strings.Join(r.NotReady, "\n")+"\n"
 		}
-		answer(w, http.StatusOK, "ready\n")
+		if len(r.Degraded) > 0 {
+			text += "degraded:\n" + strings.Join(r.Degraded, "\n") + "\n"
+		}
+		answer(w, status, text)
 	})
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {

@@ -67,8 +67,8 @@ func ask(t *testing.T, method, address, path string, change func(*http.Request))
 func TestEveryEndpointAnswersGET(t *testing.T) {
 	t.Parallel()
 	address := start(t, Options{
-		NotReady: func() []string { return nil },
-		Status:   func() Status { return Status{Version: "v1"} },
+		Readiness: func() Readiness { return Readiness{} },
+		Status:    func() Status { return Status{Version: "v1"} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "verigate_up 1\n")
 		}),
@@ -98,12 +98,22 @@ func TestEveryEndpointAnswersGET(t *testing.T) {
 	}
 }
 
+func TestDegradedIsReady(t *testing.T) {
+	t.Parallel()
+	address := start(t, Options{Readiness: func() Readiness { return Readiness{Degraded: []string{"bundle: garbled"}} }})
+	if status, _, body := ask(t, "GET", address, "/readyz", nil); status != http.StatusOK || body != "ready\ndegraded:\nbundle: garbled\n" {
+		t.Errorf("GET /readyz = %d %q, want 200 that names what is wrong", status, body)
+	}
+}
+
 func TestReadyzSaysEveryReasonWhyNot(t *testing.T) {
 	t.Parallel()
-	address := start(t, Options{NotReady: func() []string { return []string{"draining", "audit: disk full"} }})
+	address := start(t, Options{Readiness: func() Readiness {
+		return Readiness{NotReady: []string{"draining", "certificate expired"}, Degraded: []string{"audit: disk full"}}
+	}})
 	status, _, body := ask(t, "GET", address, "/readyz", nil)
-	if status != http.StatusServiceUnavailable || body != "not ready:\ndraining\naudit: disk full\n" {
-		t.Errorf("GET /readyz = %d %q, want 503 with both reasons", status, body)
+	if status != http.StatusServiceUnavailable || body != "not ready:\ndraining\ncertificate expired\ndegraded:\naudit: disk full\n" {
+		t.Errorf("GET /readyz = %d %q, want 503 with all reasons", status, body)
 	}
 	if status, _, _ := ask(t, "GET", address, "/livez", nil); status != http.StatusOK {
 		t.Errorf("GET /livez = %d, want 200: it is alive all the same", status)
@@ -112,7 +122,7 @@ func TestReadyzSaysEveryReasonWhyNot(t *testing.T) {
 
 func TestRequestsThatAForeignPageCouldMakeAreRefused(t *testing.T) {
 	t.Parallel()
-	address := start(t, Options{NotReady: func() []string { return nil }})
+	address := start(t, Options{Readiness: func() Readiness { return Readiness{} }})
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +159,7 @@ func TestRequestsThatAForeignPageCouldMakeAreRefused(t *testing.T) {
 
 func TestRequestWithoutHostIsRefused(t *testing.T) {
 	t.Parallel()
-	address := start(t, Options{NotReady: func() []string { return nil }})
+	address := start(t, Options{Readiness: func() Readiness { return Readiness{} }})
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ type Status struct {
 	StartedAt   time.Time          `json:"started_at"`
 	Ready       bool               `json:"ready"`
 	NotReady    []string           `json:"not_ready,omitempty"`
+	Degraded    []string           `json:"degraded,omitempty"`
 	Config      ConfigStatus       `json:"config"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	Trust       TrustStatus        `json:"trust"`

@@ -384,7 +384,15 @@ func (d *document) compileRoutes(c *Config, origins map[workloadid.Origin]bool) 
 		d.routeFaults(err)
 		return // rules are compiled for the routes
 	}
-	if c.policy, err = policy.Compile(policy.Options{Allow: allow}, c.routes); err != nil {
+	rules := policy.Options{Allow: allow}
+	for _, entry := range d.file.Deny {
+		// The deny-list refuses them in the handshake already. Here it also wins over
+		// every rule for whoever is connected, and `gateway explain` says so.
+		if !entry.Identity.IsZero() {
+			rules.Deny = append(rules.Deny, policy.DenyRule{Caller: entry.Identity.Pattern})
+		}
+	}
+	if c.policy, err = policy.Compile(rules, c.routes); err != nil {
 		d.ruleFaults(err)
 	}
 }

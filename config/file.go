@@ -275,6 +275,8 @@ type Telemetry struct {
 	ServiceName string `yaml:"service_name"`
 	// OTLP is the URL of an OpenTelemetry collector (OTLP over HTTP). Default: nothing is pushed.
 	OTLP string `yaml:"otlp"`
+	// HideIdentityPaths replaces the path of identities in traces by a hash, for collectors that not everyone may read. The audit record keeps the whole identity. Default: false.
+	HideIdentityPaths bool `yaml:"hide_identity_paths"`
 	// TraceRatio is the part of requests that are traced, 0 to 1. Default: 0.01.
 	TraceRatio *float64 `yaml:"trace_ratio"`
 	// Audit is where audit records go.

@@ -277,7 +277,7 @@ func conveyance(words []string, certFile string, own trust.CredentialSource) (*h
 func (c *Config) TelemetryOptions() telemetry.Options {
 	t := c.File.Telemetry
 	o := telemetry.Options{
-		ServiceName: t.ServiceName, OTLPEndpoint: t.OTLP, TrustDomains: c.Origins(),
+		ServiceName: t.ServiceName, OTLPEndpoint: t.OTLP, HideIdentityPaths: t.HideIdentityPaths, TrustDomains: c.Origins(),
 		Audit: telemetry.AuditOptions{OnFull: t.Audit.OnFull},
 	}
 	if t.TraceRatio != nil {

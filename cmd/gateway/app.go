@@ -89,7 +89,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	}
 	a.admin, err = admin.Listen(admin.Options{
 		Address: c.AdminAddress(), Pprof: c.File.Admin.Pprof, Log: log,
-		Metrics: a.telemetry.Handler(), NotReady: a.notReady, Status: a.status,
+		Metrics: a.telemetry.Handler(), Readiness: a.readiness, Status: a.status,
 	})
 	if err != nil {
 		return a, err
@@ -294,39 +294,42 @@ func (a *app) trustReloaded(s files.Status) {
 	}
 }
 
-// notReady lists why the gateway should get no traffic. What was good once and
-// went stale degrades readiness visibly but keeps the last good state serving.
-func (a *app) notReady() []string {
-	var why []string
-	if a.gateway.Draining() {
-		why = append(why, "draining: the process has been asked to stop")
-	}
+// readiness says whether the gateway should get traffic. A reload that was refused
+// leaves the last good state in force: that is to be seen, and no reason to stop.
+func (a *app) readiness() (r admin.Readiness) {
 	a.mu.Lock()
 	c, failure := a.config, a.failure
 	a.mu.Unlock()
-	if failure != nil {
-		why = append(why, "configuration: the last reload was refused and the old one stays in force: "+firstLine(failure))
-	}
 	now := time.Now()
-	for _, item := range a.files.Status().Items {
-		if item.Err != nil {
-			why = append(why, fmt.Sprintf("%s %s: %v", item.Kind, item.Name, item.Err))
-		}
+
+	if a.gateway.Draining() {
+		r.NotReady = append(r.NotReady, "draining: the process has been asked to stop")
 	}
+	expired := map[string]bool{}
 	for _, k := range c.Credentials() {
 		if source := a.files.Credential(k.Name); source != nil && now.After(source.Credential().NotAfter()) {
-			why = append(why, fmt.Sprintf("credential %s: expired at %s", k.Name, source.Credential().NotAfter().UTC().Format(time.RFC3339)))
+			expired[k.Name] = true
+			r.NotReady = append(r.NotReady, fmt.Sprintf("credential %s: expired at %s", k.Name, source.Credential().NotAfter().UTC().Format(time.RFC3339)))
+		}
+	}
+
+	if failure != nil {
+		r.Degraded = append(r.Degraded, "configuration: the last reload was refused and the old one stays in force: "+firstLine(failure))
+	}
+	for _, item := range a.files.Status().Items {
+		if item.Err != nil && !expired[item.Name] {
+			r.Degraded = append(r.Degraded, fmt.Sprintf("%s %s: %v", item.Kind, item.Name, item.Err))
 		}
 	}
 	for _, b := range a.store.Load().Bundles() {
 		if len(b.Anchors()) == 0 {
-			why = append(why, fmt.Sprintf("bundle %s: it is empty, so nobody of this trust domain is accepted", b.Origin()))
+			r.Degraded = append(r.Degraded, fmt.Sprintf("bundle %s: it is empty, so nobody of this trust domain is accepted", b.Origin()))
 		}
 	}
 	if audit := a.telemetry.AuditStatus(); audit.Enabled && !audit.Healthy {
-		why = append(why, "audit: records cannot be written: "+audit.LastError)
+		r.Degraded = append(r.Degraded, "audit: records cannot be written: "+audit.LastError)
 	}
-	return why
+	return r
 }
 
 // firstLine is an error of many problems as one line of /readyz.
@@ -360,9 +363,9 @@ func (a *app) expiries() (all []telemetry.NotAfter) {
 // status describes everything that is in force.
 func (a *app) status() admin.Status {
 	now := time.Now()
-	why := a.notReady()
+	r := a.readiness()
 	s := admin.Status{
-		Version: buildVersion(), StartedAt: a.startedAt.UTC(), Ready: len(why) == 0, NotReady: why,
+		Version: buildVersion(), StartedAt: a.startedAt.UTC(), Ready: len(r.NotReady) == 0, NotReady: r.NotReady, Degraded: r.Degraded,
 		Trust:     admin.TrustOf(a.store.Load(), now),
 		Cache:     admin.CacheOf(a.cache.Stats()),
 		Listeners: []admin.ListenerStatus{}, Credentials: []admin.CredentialStatus{},
