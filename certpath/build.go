@@ -202,7 +202,7 @@ func (b *builder) judge(candidate *x509.Certificate, fit keyIDFit) *Error {
 
 // checkSignature checks that parent signed child, unless that is known.
 func (b *builder) checkSignature(child, parent *x509.Certificate, fit keyIDFit) *Error {
-	err, known := b.knownSignature(child, parent)
+	known, err := b.knownSignature(child, parent)
 	if !known {
 		if fit == otherKeyID {
 			if b.mismatched == maxMismatchedKeyIDs {
@@ -249,13 +249,13 @@ func (b *builder) remembered(child, parent *x509.Certificate) bool {
 	return links != nil && len(b.path) > 1 && links.Verified(child, parent)
 }
 
-func (b *builder) knownSignature(child, parent *x509.Certificate) (err error, known bool) {
+func (b *builder) knownSignature(child, parent *x509.Certificate) (known bool, err error) {
 	for _, s := range b.signed {
 		if s.child == child && s.parent == parent {
-			return s.err, true
+			return true, s.err
 		}
 	}
-	return nil, false
+	return false, nil
 }
 
 // checkIssuer judges whether c may issue, with below CAs between it and the leaf

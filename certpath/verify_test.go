@@ -87,6 +87,13 @@ func TestReasons(t *testing.T) {
 		{"an identifier and an https URI (OQ-06)", ReasonIdentifierCount, 0, func(f fixture, q *question) {
 			q.chain = f.leaf(q.issuing, devpki.LeafOptions{URIs: []string{checkoutID, "https://prod.example/"}})
 		}},
+		{"a URI in the constructed form, which only BER allows (CERT-02)", ReasonMalformed, 0, func(f fixture, q *question) {
+			q.chain = f.leaf(q.issuing, devpki.LeafOptions{Edit: func(c *x509.Certificate) {
+				second := "\xa6\x16\x16\x14spiffe://evil.test/a"
+				value := c.ExtraExtensions[0].Value
+				c.ExtraExtensions[0].Value = append([]byte{0x30, value[1] + byte(len(second))}, string(value[2:])+second...)
+			}})
+		}},
 		{"an upper-case scheme, which url.Parse would fold (ID-09)", ReasonIdentifierSyntax, 0, identifier("SPIFFE://prod.example/ns/shop/sa/checkout")},
 		{"a trailing #, which url.Parse would drop (ID-03)", ReasonIdentifierSyntax, 0, identifier(checkoutID + "#")},
 		{"percent-encoding, which url.Parse would decode (ID-09)", ReasonIdentifierSyntax, 0, identifier("spiffe://prod.example/%63heckout")},

@@ -69,6 +69,7 @@ func (d *document) checkAssurance(field string, td TrustDomain) {
 		case assurance.ReasonPolicyOID:
 			at += ".policy_oid"
 			hint = "such as 1.3.6.1.4.1.99999.1"
+		default: // the reason says it all
 		}
 		d.at(at, fault.Reason.String(), hint)
 	}

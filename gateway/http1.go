@@ -375,6 +375,7 @@ func (x *exchange) refuse(reason Reason) {
 		decision = telemetry.DecisionError
 	case ReasonMisdirected, ReasonRequestTimeout:
 		decision = telemetry.DecisionRefused
+	default: // the caller, or what it asked for, is not allowed
 	}
 	x.finish(decision, reason.status(), string(reason))
 	x.answer(problem{Status: reason.status(), Reason: string(reason), Title: reason.title()})

@@ -20,10 +20,10 @@ type Rule struct {
 
 // DenyRule keeps callers from every route.
 type DenyRule struct {
-	// Caller is required.
-	Caller workloadid.Pattern
 	// Name is for audit and explanations. Empty, it is the caller.
 	Name string
+	// Caller is required.
+	Caller workloadid.Pattern
 }
 
 // Options configures a [Policy].

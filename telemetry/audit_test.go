@@ -71,10 +71,9 @@ func TestNoSecretReachesTheLog(t *testing.T) {
 	const canary = "c4n4ry-s3cr3t"
 	log := audited(t, nil, func(tel *Telemetry) {
 		r := served(t)
-		r.TraceParent = canary
 		for _, path := range []string{"/a?access_token=" + canary, "/a#" + canary, "/a#x?" + canary, "/a?x#" + canary} {
 			r.Path = path
-			r.Trace = Trace{}
+			r.Trace = tel.Trace(canary)
 			tel.Request(r)
 		}
 	})

@@ -20,8 +20,8 @@ func (t *Telemetry) Observer(listener string) tlsterm.Observer {
 	duration := t.meter.with(MetricConnectionDuration, listener)
 	return tlsterm.Observer{
 		Handshake: t.Handshake,
-		Rejected: func(reason tlsterm.ShedReason, _ netip.AddrPort) {
-			t.ConnectionRejected(listener, reason.String())
+		Shed: func(reason tlsterm.ShedReason, _ netip.AddrPort) {
+			t.meter.with(MetricConnectionRejected, listener, code(reason.String())).add(1)
 		},
 		Closed: func(_ *tlsterm.Conn, life time.Duration) { duration.observe(life) },
 	}

@@ -42,7 +42,7 @@ func everything(t testing.TB, tel *Telemetry) {
 	tel.TrustReloadFailed(KindBundle)
 	tel.HTTPRefused("bare_cr")
 	observer := tel.Observer("edge")
-	observer.Rejected(tlsterm.ShedMaxConns, refused(t).Remote)
+	observer.Shed(tlsterm.ShedMaxConns, refused(t).Remote)
 	observer.Closed(nil, time.Minute)
 	h, e := accepted(t)
 	tel.handshake(h, e)
@@ -289,6 +289,27 @@ func TestCodesThatAreNotCodesDoNotBecomeLabels(t *testing.T) {
 	for _, reason := range tlsterm.Reasons() {
 		if got := code(reason); got != reason {
 			t.Errorf("code(%q) = %q, want the reason itself", reason, got)
+		}
+	}
+	for _, reason := range tlsterm.ShedReasons() {
+		if got := code(reason.String()); got != reason.String() {
+			t.Errorf("code(%q) = %q, want the reason itself", reason, got)
+		}
+	}
+}
+
+// A cache outcome that is added has to get a counter and a word in the document.
+func TestEveryCacheOutcomeIsCountedAndDocumented(t *testing.T) {
+	t.Parallel()
+	tel := start(t, nil)
+	everything(t, tel)
+	text := scrape(t, tel, textFormat)
+	for _, o := range verifycache.Outcomes() {
+		if want := fmt.Sprintf("verigate_cache_lookups_total{cache_result=%q} ", o); !strings.Contains(text, want) {
+			t.Errorf("exposition lacks %s", want)
+		}
+		if !strings.Contains(labelHelp[LabelCacheResult], "`"+o.String()+"`") {
+			t.Errorf("the help of %s does not mention %v", LabelCacheResult, o)
 		}
 	}
 }

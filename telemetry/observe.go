@@ -78,12 +78,6 @@ func (t *Telemetry) ObserveTrust(list func() []NotAfter) {
 	t.meter.observe(MetricCredentialNotAfter, of(KindCredential))
 }
 
-// ConnectionRejected counts a connection that was closed before its handshake
-// began. [Telemetry.Observer] calls it for a listener.
-func (t *Telemetry) ConnectionRejected(listener, reason string) {
-	t.meter.with(MetricConnectionRejected, listener, code(reason)).add(1)
-}
-
 // HTTPRefused counts a request that the strict gate refused, by its violation. The
 // request is recorded with [Telemetry.Request] all the same.
 func (t *Telemetry) HTTPRefused(violation string) {

@@ -52,8 +52,7 @@ type Request struct {
 	// talking to the upstream is time that the gateway added.
 	Total, Policy, UpstreamTime time.Duration
 
-	Trace       Trace  // from [Telemetry.Trace]; zero: Request takes TraceParent
-	TraceParent string // as received, untrusted
+	Trace Trace // from [Telemetry.Trace]; zero: one that begins here
 }
 
 // Request records one request: its metrics, its spans if it is sampled, and its
@@ -61,7 +60,7 @@ type Request struct {
 func (t *Telemetry) Request(r *Request) {
 	tr := r.Trace
 	if tr.IsZero() {
-		tr = t.Trace(r.TraceParent)
+		tr = t.Trace("")
 	}
 	if tr.sampled && t.tracer != nil {
 		t.requestSpans(r, tr)

@@ -35,7 +35,7 @@ func traced(t *testing.T, edit func(*Options)) (*Telemetry, *tracetest.SpanRecor
 func attributes(s sdktrace.ReadOnlySpan) map[string]string {
 	all := make(map[string]string)
 	for _, kv := range s.Attributes() {
-		all[string(kv.Key)] = kv.Value.Emit()
+		all[string(kv.Key)] = kv.Value.String()
 	}
 	return all
 }
@@ -168,7 +168,7 @@ func TestTraceOfTheAuditRecordIsTheOneReported(t *testing.T) {
 		recorder = tracetest.NewSpanRecorder()
 		tel.traceTo(recorder, 1, resource.Empty())
 		r := served(t)
-		r.Trace, r.TraceParent = Trace{}, callersParent
+		r.Trace = tel.Trace(callersParent)
 		tel.Request(r)
 		h, e := accepted(t)
 		tel.handshake(h, e)

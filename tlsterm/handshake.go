@@ -124,7 +124,15 @@ func (a *attempt) arriveProxied() (ShedReason, bool) {
 }
 
 // shake does the TLS handshake, computing only while it holds a CPU token.
-func (a *attempt) shake() (*tls.Conn, error) {
+//
+// A panic fails this one handshake: crypto/x509 has had some that a certificate
+// could provoke (CVE-2024-24783), and anybody may show one.
+func (a *attempt) shake() (conn *tls.Conn, err error) {
+	defer func() {
+		if mistake := recover(); mistake != nil {
+			conn, err = nil, fmt.Errorf("%w: %v", errPanicked, mistake)
+		}
+	}()
 	if a.socket.in.Buffered() == 0 {
 		return nil, errFirstByteTimeout
 	}
@@ -135,7 +143,7 @@ func (a *attempt) shake() (*tls.Conn, error) {
 		return nil, err
 	}
 	config := a.config()
-	conn := tls.Server(a.socket, config)
+	conn = tls.Server(a.socket, config)
 	// Without a context: it would cost a goroutine per handshake, and the deadline
 	// is on the socket, which closing the listener closes.
 	if err := conn.Handshake(); err != nil {

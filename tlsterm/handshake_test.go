@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -539,7 +540,10 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"a negative timeout":    func(o *Options) { o.HandshakeTimeout = -1 },
 		"a negative cap":        func(o *Options) { o.MaxConns = -1 },
 		"an empty protocol":     func(o *Options) { o.NextProtos = []string{""} },
-		"no address":            func(o *Options) { o.Address = "256.0.0.1:1" },
+		"a mapped network": func(o *Options) {
+			o.ProxyProtocolFrom = []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}
+		},
+		"no address": func(o *Options) { o.Address = "256.0.0.1:1" },
 	} {
 		o := good
 		edit(&o)

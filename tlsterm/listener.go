@@ -223,7 +223,7 @@ func (l *Listener) shed(c net.Conn, reason ShedReason) {
 }
 
 func (l *Listener) observeShed(reason ShedReason, remote netip.AddrPort) {
-	if f := l.o.Observer.Rejected; f != nil {
+	if f := l.o.Observer.Shed; f != nil {
 		f(reason, remote)
 	}
 }

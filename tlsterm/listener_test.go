@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -185,6 +186,142 @@ func TestSlowClientsHoldNoToken(t *testing.T) {
 			t.Errorf("reason = %q, want client_gone", h.Reason)
 		}
 	}
+}
+
+// A client that does not read can keep a flight from being written, when the
+// flight is long or memory for sockets is short.
+func TestClientsThatDoNotReadHoldNoToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, verifycache.Options{})
+	inner := &stuckListener{Listener: must(net.Listen("tcp", "127.0.0.1:0"))(t), stuck: make(chan struct{})}
+	l, _ := w.startOn(t, inner, func(o *Options) { o.HandshakeTokens = 1 })
+	t.Cleanup(func() { close(inner.stuck) })
+	echo(l)
+	if _, err := dial(t, l).Write(hello(t, w)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a handshake that cannot write", func() bool { return inner.writes.Load() == 1 })
+	if err := try(l, w.client(w.workload(t, checkout))); err != nil {
+		t.Errorf("with one token and one client that does not read, another is refused: %v", err)
+	}
+}
+
+// stuckListener accepts one connection that takes nothing until stuck is closed;
+// the others are as usual.
+type stuckListener struct {
+	net.Listener
+	stuck    chan struct{}
+	accepted atomic.Int64
+	writes   atomic.Int64
+}
+
+func (l *stuckListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil || l.accepted.Add(1) > 1 {
+		return c, err
+	}
+	return &stuckConn{c, l}, nil
+}
+
+type stuckConn struct {
+	net.Conn
+	listener *stuckListener
+}
+
+func (c *stuckConn) Write(b []byte) (int, error) {
+	c.listener.writes.Add(1)
+	<-c.listener.stuck
+	return c.Conn.Write(b)
+}
+
+// A client that sends two flights at once is not to be given the second burst
+// without a token: after its hello is answered with a request for another, the
+// other is there already.
+func TestFlightsSentAheadNeedTokens(t *testing.T) {
+	t.Parallel()
+	limiter := must(NewLimiter(1))(t)
+	t.Cleanup(limiter.Close)
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	s := newSocket(ours, limiter)
+	go func() {
+		_, _ = theirs.Write([]byte("both flights"))
+		_, _ = io.Copy(io.Discard, theirs)
+	}()
+	if err := s.await(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.gate.enter(0); err != nil {
+		t.Fatal(err)
+	}
+	for _, flight := range []string{"both ", "flights"} {
+		if _, err := io.ReadFull(s, make([]byte, len(flight))); err != nil {
+			t.Fatal(err)
+		}
+		if !s.gate.held {
+			t.Fatalf("%q is computed on without a token", flight)
+		}
+		if _, err := s.Write([]byte("answer")); err != nil {
+			t.Fatal(err)
+		}
+		if s.gate.held {
+			t.Fatal("a write holds a token")
+		}
+	}
+}
+
+// What a stranger sends is parsed before it is judged, so it is cut off where no
+// handshake of ours can be.
+func TestHandshakeOfManyOctetsIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, verifycache.Options{})
+	l, r := w.start(t, nil)
+	echo(l)
+	leaf := w.workload(t, checkout)
+	for _, tt := range []struct {
+		octets int
+		chain  bool // was parsed
+	}{{certpath.MaxChainBytes, true}, {maxHandshakeBytes, false}} {
+		shown := leaf.TLS()
+		for n := 0; n < tt.octets; n += len(w.root.Certificate.Raw) {
+			shown.Certificate = append(shown.Certificate, w.root.Certificate.Raw)
+		}
+		config := w.client(leaf)
+		config.GetClientCertificate = presents(shown)
+		if err := try(l, config); err == nil {
+			t.Errorf("a client that shows %d octets is let in", tt.octets)
+		}
+		h := next(t, "handshake record", r.handshakes)
+		if h.Reason != certpath.ReasonLimitsExceeded.String() || (len(h.Chain) > 0) != tt.chain {
+			t.Errorf("a chain of %d octets: reason %q, parsed %t, want limits_exceeded, %t", tt.octets, h.Reason, len(h.Chain) > 0, tt.chain)
+		}
+	}
+}
+
+// A panic that a client can provoke is its own failure and takes nothing along.
+func TestPanicFailsOneHandshake(t *testing.T) {
+	t.Parallel()
+	var armed atomic.Bool
+	w := newWorld(t, verifycache.Options{Now: func() time.Time {
+		if armed.Swap(false) {
+			panic("a mistake below")
+		}
+		return time.Now()
+	}})
+	l, r := w.start(t, func(o *Options) { o.HandshakeTokens = 1 })
+	echo(l)
+	leaf := w.workload(t, checkout)
+	armed.Store(true)
+	if err := try(l, w.client(leaf)); err == nil {
+		t.Error("a client whose verification panicked is let in")
+	}
+	if h := next(t, "handshake record", r.handshakes); h.Outcome != Failed || h.Reason != ReasonTLSError || h.Peer != nil {
+		t.Errorf("the handshake is recorded as %v with reason %q, want failed with %q", h.Outcome, h.Reason, ReasonTLSError)
+	}
+	if err := try(l, w.client(leaf)); err != nil {
+		t.Errorf("after a panic the next handshake fails: %v", err)
+	}
+	eventually(t, "all places given back", func() bool { return l.places.connections() == 0 && l.Handshakes() == 0 })
 }
 
 func TestOverloadIsRefused(t *testing.T) {

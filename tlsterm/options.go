@@ -124,6 +124,9 @@ func (o Options) withDefaults() (Options, error) {
 		if !network.IsValid() {
 			return o, errors.New("invalid network in ProxyProtocolFrom")
 		}
+		if network.Addr().Is4In6() { // addresses are compared unmapped
+			return o, fmt.Errorf("network %v in ProxyProtocolFrom would match nobody; write IPv4 networks as such", network)
+		}
 	}
 	for _, name := range o.NextProtos {
 		if name == "" || len(name) > 255 {

@@ -13,7 +13,7 @@ import (
 )
 
 // Values of [Handshake.Reason] beside the codes of [certpath.Reason]. The set is
-// closed: metrics, alerts and documents are generated from it.
+// closed: [Reasons] lists it.
 const (
 	// ReasonNoCertificate: the client showed none.
 	ReasonNoCertificate = "no_certificate"
@@ -82,6 +82,7 @@ var (
 	errShuttingDown      = errors.New("tlsterm: listener closed during the handshake")
 	errCredentialExpired = errors.New("tlsterm: the gateway's own certificate has expired")
 	errNoVerdict         = errors.New("tlsterm: chain not accepted")
+	errPanicked          = errors.New("tlsterm: panic during the handshake")
 )
 
 // reasonOf returns the code for what ended a handshake.

@@ -22,17 +22,18 @@ type Observer struct {
 	// Handshake is called at the end of every handshake that began, whatever its
 	// outcome. The record is the callee's to keep.
 	Handshake func(*Handshake)
-	// Rejected is called for each connection closed before a handshake began,
-	// and for each failed accept (with a zero remote).
-	Rejected func(reason ShedReason, remote netip.AddrPort)
+	// Shed is called for each connection closed before a handshake began, and for
+	// each failed accept (with a zero remote).
+	Shed func(reason ShedReason, remote netip.AddrPort)
 	// Closed is called once when an established connection ends, with its life
 	// from accept to close.
 	Closed func(*Conn, time.Duration)
 }
 
-// Outcome is how a handshake ended. String gives the metric value.
+// Outcome is how a handshake ended.
 type Outcome uint8
 
+// The outcomes. The zero Outcome is Failed.
 const (
 	// Failed means that no connection came of it.
 	Failed Outcome = iota
@@ -43,6 +44,7 @@ const (
 	Admitted
 )
 
+// String returns the metric value: failed, accepted or admitted.
 func (o Outcome) String() string {
 	switch o {
 	case Failed:
@@ -183,8 +185,8 @@ func printable(s string, maxBytes int) string {
 // octets from the client as long as they do not end in a dot.
 func serverName(name string) string { return printable(strings.ToLower(name), 253) }
 
-// ShedReason is why a connection was closed before a handshake began. String
-// gives the metric value.
+// ShedReason is why a connection was closed before a handshake began. The zero
+// ShedReason is none.
 type ShedReason uint8
 
 // The reasons for closing a connection before its handshake.
@@ -218,6 +220,7 @@ var shedNames = [...]string{
 	ShedShuttingDown:      "shutting_down",
 }
 
+// String returns the metric value, such as "over_max_conns".
 func (r ShedReason) String() string {
 	if int(r) < len(shedNames) && shedNames[r] != "" {
 		return shedNames[r]

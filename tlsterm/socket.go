@@ -3,9 +3,12 @@ package tlsterm
 import (
 	"bufio"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"verigate/certpath"
 )
 
 // socket is the TCP connection under TLS. During the handshake it buffers what
@@ -36,6 +39,21 @@ type gate struct {
 	held    bool          // a token
 	begun   bool          // had one before
 	waited  time.Duration // for tokens, in total
+
+	received int // octets of the client
+}
+
+// maxHandshakeBytes bounds what a client may send until its handshake is done:
+// the largest chain that is judged and as much again as any ClientHello has.
+// crypto/tls takes 256 KiB of certificates and parses them before anybody is
+// asked, which is up to 16 ms of work for a stranger (PKIX-12).
+const maxHandshakeBytes = certpath.MaxChainBytes + 32<<10
+
+// errTooLong is a certpath.Error to be counted with the chains that are too long.
+var errTooLong = &certpath.Error{
+	Reason: certpath.ReasonLimitsExceeded,
+	Found:  "more than " + strconv.Itoa(maxHandshakeBytes) + " octets before the end of the handshake",
+	Want:   "a chain of at most " + strconv.Itoa(certpath.MaxChainBytes),
 }
 
 // helloBytes fits the first flight of every usual client (a ClientHello with
@@ -61,17 +79,43 @@ func (s *socket) Read(b []byte) (int, error) {
 	if s.in == nil {
 		return s.Conn.Read(b)
 	}
+	if s.gate != nil {
+		return s.readGated(b)
+	}
 	if s.in.Buffered() > 0 {
 		return s.in.Read(b)
 	}
-	if s.gate == nil {
-		s.dropBuffer()
-		return s.Conn.Read(b)
+	s.dropBuffer()
+	return s.Conn.Read(b)
+}
+
+// readGated is Read during the handshake.
+func (s *socket) readGated(b []byte) (n int, err error) {
+	switch {
+	case s.in.Buffered() == 0:
+		err = s.gate.pause(s.await)
+	case !s.gate.held:
+		// A client that sent its next flight ahead of ours gets no burst for free.
+		err = s.gate.enter(0)
 	}
-	if err := s.gate.pause(s.await); err != nil {
+	if err != nil {
 		return 0, err
 	}
-	return s.in.Read(b)
+	n, err = s.in.Read(b)
+	if s.gate.received += n; s.gate.received > maxHandshakeBytes {
+		return 0, errTooLong
+	}
+	return n, err
+}
+
+// Write ends the burst that made b: crypto/tls sends a whole flight at once and
+// reads next. The kernel may have no room for it, because the client does not read
+// or because memory for sockets is short, and whoever waits must hold no token.
+func (s *socket) Write(b []byte) (int, error) {
+	if s.gate != nil {
+		s.gate.leave()
+	}
+	return s.Conn.Write(b)
 }
 
 // settle ends the handshake: from now on s only passes through.

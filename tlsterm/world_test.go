@@ -128,7 +128,7 @@ func newRecorder() *recorder {
 func (r *recorder) observer() Observer {
 	return Observer{
 		Handshake: func(h *Handshake) { r.handshakes <- h },
-		Rejected:  func(reason ShedReason, _ netip.AddrPort) { r.sheds <- reason },
+		Shed:      func(reason ShedReason, _ netip.AddrPort) { r.sheds <- reason },
 		Closed:    func(c *Conn, _ time.Duration) { r.closed <- c },
 	}
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -49,12 +50,12 @@ type Options struct {
 	Trust      *trust.Store           // required unless Plain
 	Cache      *verifycache.Cache     // required unless Plain
 
-	ConnectTimeout  time.Duration // 2 s, TCP and TLS together, per endpoint
-	ResponseTimeout time.Duration // 30 s, from the end of the request to the end of the response header
-	IdleTimeout     time.Duration // 15 s: idle connection kept
-	BodyIdleTimeout time.Duration // 30 s between two reads or writes of a streamed body
-	MaxConns        int           // per endpoint; 1024
-	Now             func() time.Time
+	ConnectTimeout  time.Duration    // 2 s, TCP and TLS together, per endpoint
+	ResponseTimeout time.Duration    // 30 s, from the end of the request to the end of the response header
+	IdleTimeout     time.Duration    // 15 s: idle connection kept
+	BodyIdleTimeout time.Duration    // 30 s between two reads or writes of a streamed body
+	MaxConns        int              // per endpoint; 1024
+	Now             func() time.Time // what certificates are judged by; time.Now
 }
 
 // The ways of choosing an endpoint.
@@ -89,16 +90,12 @@ func (o Options) withDefaults() (Options, error) {
 		if *d.value < 0 {
 			return o, fmt.Errorf("the %s time-out is negative", d.name)
 		}
-		if *d.value == 0 {
-			*d.value = d.unset
-		}
+		*d.value = cmp.Or(*d.value, d.unset)
 	}
 	if o.MaxConns < 0 {
 		return o, errors.New("the connection limit is negative")
 	}
-	if o.MaxConns == 0 {
-		o.MaxConns = 1024
-	}
+	o.MaxConns = cmp.Or(o.MaxConns, 1024)
 	if o.Plain {
 		if !o.Verify.Identity.IsZero() || o.Verify.DNSName != "" {
 			return o, errors.New("a plain upstream cannot prove an identity: remove plain, or remove verify")

@@ -52,6 +52,21 @@ const (
 // certificate, parsed by crypto/tls, refers to the whole handshake message.
 const costUnit = 8 << 10
 
+// maxPendingCost is what an entry may cost to wait for its Remember. Whoever has
+// seen a workload's certificate can make many that are large, without its key, and
+// they stay until others take their place. A larger chain is validated once more
+// if its handshakes overlap.
+const maxPendingCost = 4
+
+// costOf returns the cost of an entry for chain, which has that many octets of DER.
+// What crypto/tls parsed refers to the message that it came in, in which a client
+// can put far more than certificates, such as a stapled response of 60 KiB that
+// nobody asked for. The first certificate's capacity ends where the message does.
+func costOf(chain []*x509.Certificate, bytes int) int64 {
+	bytes = max(bytes, cap(chain[0].Raw))
+	return int64((bytes + costUnit - 1) / costUnit)
+}
+
 // Cache remembers verdicts. Its methods may be called concurrently, with the
 // exception of [Cache.Close].
 type Cache struct {

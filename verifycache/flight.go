@@ -115,10 +115,12 @@ func (c *Cache) lead(q query, key chainKey, bytes int) (Verdict, finding) {
 	if e := v.fresh; e != nil {
 		e.key = key
 		e.span = steady(q.chain, bundle, now, c.options.MaxAge)
-		e.cost = int64((bytes + costUnit - 1) / costUnit)
-		c.mu.Lock()
-		c.pending.put(key, e)
-		c.mu.Unlock()
+		e.cost = costOf(q.chain, bytes)
+		if e.cost <= maxPendingCost {
+			c.mu.Lock()
+			c.pending.put(key, e)
+			c.mu.Unlock()
+		}
 		return v, finding{accepted: e}
 	}
 	r := &rejection{

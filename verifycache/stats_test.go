@@ -1,9 +1,11 @@
 package verifycache
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -93,5 +95,31 @@ func TestLargeChainsCountForSeveral(t *testing.T) {
 	}
 	if n := w.cache.Stats().Entries; n == 0 || n > max/5 {
 		t.Errorf("Stats().Entries = %d, want at most %d of that size", n, max/5)
+	}
+}
+
+// TestCostIsThatOfTheMessage: a certificate keeps the whole message in memory that
+// it came in, which has room for more than certificates.
+func TestCostIsThatOfTheMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	chain := w.leaf(t, prod+"/a")
+	small, err := x509.ParseCertificate(slices.Clip(bytes.Clone(chain[0].Raw)))
+	must(t, err)
+	message := append(make([]byte, 0, 100<<10), chain[0].Raw...)
+	large, err := x509.ParseCertificate(message)
+	must(t, err)
+	for _, tt := range []struct {
+		leaf    *x509.Certificate
+		cost    int64
+		pending int
+	}{{large, 13, 0}, {small, 1, 1}} {
+		v := w.verify(append([]*x509.Certificate{tt.leaf}, chain[1:]...))
+		if !v.Accepted() || v.fresh.cost != tt.cost {
+			t.Errorf("an entry that keeps %d octets: %v at a cost of %d, want accepted at %d", cap(tt.leaf.Raw), v.Err, v.fresh.cost, tt.cost)
+		}
+		if n := w.cache.pending.len(); n != tt.pending {
+			t.Errorf("%d entries wait for a proof after one at a cost of %d, want %d", n, tt.cost, tt.pending)
+		}
 	}
 }

@@ -37,8 +37,8 @@ func (o Outcome) String() string {
 	return "unknown"
 }
 
-// Outcomes returns every outcome in the order of its value; documents, metrics
-// and dashboards are generated from it.
+// Outcomes returns every outcome in the order of its value. What counts or
+// documents them is held to it by tests.
 func Outcomes() []Outcome { return []Outcome{Bypass, Miss, Hit, Coalesced, RejectedHit} }
 
 // Verdict is the answer about a presented chain. Path is set exactly when the

@@ -211,10 +211,11 @@ func (s *demoShow) invitation() {
 
 // executable returns how this program can be called again.
 func executable() string {
-	if path, err := os.Executable(); err == nil && !strings.HasPrefix(path, os.TempDir()) {
-		return path
+	path, err := os.Executable()
+	if err != nil || strings.Contains(path, "go-build") {
+		return "go run ./cmd/gateway" // `go run` removes what it built
 	}
-	return "go run ./cmd/gateway" // `go run` removes what it built
+	return path
 }
 
 // durations are sorted.

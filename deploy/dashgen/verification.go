@@ -134,7 +134,7 @@ func verification() dashboard {
 				line("dropped", board.rate(query{metric: telemetry.MetricCacheDropped})),
 				line("stale", board.rate(query{metric: telemetry.MetricCacheStale}))),
 			graph(8, "CPU time saved and spent", "percentunit",
-				"Processors' worth of verification: 100 % is one core kept busy. saved: what hits would have cost at the mean cost of a miss. spent: what misses did cost.",
+				"Processors' worth of verification: 100 % is one core kept busy. saved: what the chains that were hit had cost to judge. spent: what misses did cost.",
 				line("saved", board.rate(query{metric: telemetry.MetricCacheSaved})),
 				line("spent", board.rate(query{metric: telemetry.MetricCacheSpent}))),
 			graph(8, "Chains judged by trust domain", "cps",

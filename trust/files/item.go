@@ -83,6 +83,9 @@ func holdBundle(i *item[anchors], value anchors, now time.Time) {
 	if value.bundle == i.held.bundle {
 		return
 	}
+	if value.parsed.Sequence == nil { // what was reached still counts (BUN-05)
+		value.parsed.Sequence = i.held.parsed.Sequence
+	}
 	i.held = value
 	i.status.LoadedAt, i.status.Digest, i.status.NotAfter = now, value.bundle.Digest(), time.Time{}
 	for _, anchor := range value.bundle.Anchors() {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 
 	"verigate/trust"
 )
@@ -60,20 +61,29 @@ func readEach(paths []string) ([][]byte, error) {
 // readFile returns at most one octet more than a document may have, so that the
 // parser refuses what is too large.
 func readFile(path string) ([]byte, error) {
-	// Before opening: opening a pipe waits for a writer.
-	info, err := os.Stat(path)
-	if err != nil {
+	// Before opening: with devices, opening is an act.
+	if info, err := os.Stat(path); err != nil {
 		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, notRegular(path)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
-	}
-	f, err := os.Open(path)
+	// And after, because another may have taken its place meanwhile; without
+	// waiting, as opening a pipe does for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, notRegular(path)
+	}
 	return io.ReadAll(io.LimitReader(f, trust.MaxDocumentBytes+1))
+}
+
+func notRegular(path string) error {
+	return &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
 }
 
 // sumOf tells contents apart without keeping them, which matters for keys.

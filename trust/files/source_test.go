@@ -868,3 +868,58 @@ func BenchmarkReloadUnchanged(b *testing.B) {
 		}
 	}
 }
+
+// A publisher that leaves the sequence out once does not undo what was reached: a
+// document from before would come back in two steps (BUN-05).
+func TestDocumentWithoutSequenceDoesNotHideRollback(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	write(t, p.bundle, bundleJSON(7, p.ca))
+	s, store := open(t, p.options())
+	write(t, p.bundle, pemOf(p.ca, newRoot(t)))
+	if err := s.Reload(); err != nil {
+		t.Fatalf("Reload() of a document without a sequence = %v", err)
+	}
+	write(t, p.bundle, bundleJSON(6, newRoot(t)))
+	if err := s.Reload(); trust.ReasonOf(err) != trust.ReasonRollback || len(store.Load().Bundle(prod).Anchors()) != 2 {
+		t.Errorf("Reload() of an older document = %v, want reason %q", err, trust.ReasonRollback)
+	}
+}
+
+// A pipe that takes the place of a file between two system calls must not stop
+// the source for ever: nobody writes to it.
+func TestPipeThatReplacesAFileKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	s, _ := open(t, p.options())
+	spare, regular := filepath.Join(p.dir, "spare"), filepath.Join(p.dir, "regular")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_ = syscall.Mkfifo(spare, 0o600)
+			_ = os.Rename(spare, p.bundle)
+			_ = os.WriteFile(regular, []byte("-"), 0o600)
+			_ = os.Rename(regular, p.bundle)
+		}
+	}()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 2000 {
+			s.Reload()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("Reload() waits for somebody to write to a pipe")
+	}
+	close(stop)
+	<-stopped
+}

@@ -1,0 +1,112 @@
+package upstream
+
+import (
+	"bufio"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// exchange sends the request and receives the response header. If it succeeds, c
+// and b are disposed of when the response has been read; if it fails, they are
+// still the caller's, and again says whether the request may be sent on another
+// connection. unread says that the request's body was not read to its end.
+func (c *conn) exchange(b *buffers, resp *fasthttp.Response) (unread, again bool, err *Error) {
+	r := &b.request
+	sent := c.wire.sent
+	c.answered = false
+	whole := r.stream == nil
+	if failure := c.send(r.out, whole); failure != nil {
+		err = c.broken(failure)
+	} else if !whole {
+		err = c.sendRest(b, resp)
+	}
+	if err == nil && !c.answered {
+		err = c.readHead(b.in, resp)
+	}
+	unread = r.stream != nil
+	if err != nil {
+		untouched := c.wire.sent == sent
+		again = c.reused && !c.answered && err.Reason == ReasonClosed && (untouched || whole && r.idempotent)
+		return unread, again, err
+	}
+	return unread, false, c.receive(b, resp)
+}
+
+// maxHeld bounds what a connection keeps of a request beyond its buffers.
+const maxHeld = 4 << 10
+
+// send writes out. The last octets of a small request leave together with the
+// wait for the response.
+func (c *conn) send(out []byte, last bool) error {
+	c.wire.hold = last && len(out) <= maxHeld
+	_, err := c.stream.Write(out)
+	c.wire.hold = false
+	return err
+}
+
+// sendRest streams the rest of the body. If it returns early because of an error
+// response, the stream of the request is left where it is.
+func (c *conn) sendRest(b *buffers, resp *fasthttp.Response) *Error {
+	r := &b.request
+	for r.stream != nil {
+		var err error
+		if r.out, err = r.more(r.out[:0]); err != nil {
+			// Not a word more, and no terminator: the caller closes c.
+			return c.fault(ReasonRequestBody, err)
+		}
+		if len(r.out) == 0 {
+			continue
+		}
+		now := time.Now()
+		if !c.trusted(now) {
+			return c.fault(ReasonUntrusted, errDistrusted)
+		}
+		if stop, err := c.readEarly(b.in, resp, now); stop || err != nil {
+			return err
+		}
+		if err := c.send(r.out, r.stream == nil && !c.answered); err != nil {
+			// It often is closed because the answer was given already.
+			if _, early := c.readEarly(b.in, resp, now); early == nil && c.answered {
+				return nil
+			}
+			return c.broken(err)
+		}
+	}
+	return nil
+}
+
+// readEarly reads the response header if the backend answers before it has seen
+// the whole request (RFC 9112 §9.5). stop is set if that answer is an error, so
+// that the rest need not be sent.
+func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Time) (stop bool, err *Error) {
+	if c.answered {
+		return false, nil
+	}
+	if err := c.wire.readWithin(c.u.o.ResponseTimeout, now); err != nil {
+		return false, c.broken(err)
+	}
+	switch err := c.look(in); err {
+	case errNothing:
+		return false, nil
+	case nil:
+		if err := c.readHead(in, resp); err != nil {
+			return false, err
+		}
+		return resp.StatusCode() >= fasthttp.StatusBadRequest, nil
+	default:
+		return false, c.broken(err)
+	}
+}
+
+// dispose ends an exchange. c is pooled if keep is set and nothing arrived that
+// was not asked for.
+func (c *conn) dispose(b *buffers, keep bool) {
+	if keep && b.in.Buffered() == 0 {
+		c.release()
+	} else {
+		c.close()
+	}
+	b.free()
+	c.u.leave(c.e)
+}
