@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"verigate/trust"
 	"verigate/workloadid"
 )
 
@@ -66,11 +67,11 @@ type Digest [32]byte
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (d *Digest) UnmarshalText(text []byte) error {
-	raw, err := hexOctets(string(text))
-	if err != nil || len(raw) != len(d) {
+	parsed, ok := trust.ParseDigest(string(text))
+	if !ok {
 		return fmt.Errorf("%s is not a SHA-256 digest: want 64 hexadecimal digits; `gateway explain` prints those of a chain", quote(string(text)))
 	}
-	copy(d[:], raw)
+	*d = Digest(parsed)
 	if *d == (Digest{}) {
 		// Elsewhere the zero Digest says that the field was left out, which turns
 		// a statement about one issuer into one about everybody.
@@ -121,8 +122,4 @@ func (n *Network) UnmarshalText(text []byte) error {
 	}
 	n.Prefix = prefix.Masked()
 	return nil
-}
-
-func hexOctets(s string) ([]byte, error) {
-	return hex.DecodeString(strings.ReplaceAll(s, ":", ""))
 }

@@ -13,6 +13,7 @@ import (
 	"verigate/assurance"
 	"verigate/gateway"
 	"verigate/handoff"
+	"verigate/internal/race"
 	"verigate/policy"
 	"verigate/routing"
 	"verigate/upstream"
@@ -43,7 +44,7 @@ func decider(t testing.TB, n int) (*gateway.Program, *gateway.Question) {
 }
 
 func TestDecidingDoesNotAllocate(t *testing.T) {
-	if raceDetector {
+	if race.Enabled {
 		return
 	}
 	program, question := decider(t, 100)
