@@ -15,7 +15,7 @@ import (
 const emptyName = "\x30\x00"
 
 // checkWorkloadLeaf judges whether leaf may authenticate a workload of id's
-// origin in role (requirements 4.2). The signature comes later: what is refused
+// origin in role (CERT-01 to CERT-11). The signature comes later: what is refused
 // here has cost nothing.
 func checkWorkloadLeaf(leaf *x509.Certificate, id workloadid.ID, bundle *trust.Bundle, options trust.BundleOptions, role Role) *Error {
 	refuse := func(found, want string) *Error {

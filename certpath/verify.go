@@ -129,7 +129,7 @@ func Verify(chain []*x509.Certificate, bundle *trust.Bundle, role Role, now time
 }
 
 // verify asks the cheap questions first and the ones that need public-key
-// operations last (requirements 4.11).
+// operations last.
 func (v *Verifier) verify(chain []*x509.Certificate, bundle *trust.Bundle, role Role, now time.Time) (*Path, *Error) {
 	maxSANs := MaxSANs
 	if v.Profile == ProfilePKIX {

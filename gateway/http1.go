@@ -128,7 +128,7 @@ func (x *exchange) end() {
 }
 
 // panicked keeps a programmer's mistake in one request from ending the process:
-// fasthttp does not (internals §4.3).
+// fasthttp has no recover of its own.
 func (x *exchange) panicked(mistake any) {
 	x.conn.listener.gateway.options.Log.Error("panic while serving a request", "panic", mistake, "request_id", x.record.ID)
 	x.closing = true

@@ -117,8 +117,8 @@ func reserved(name []byte) bool {
 	return handoff.Reserved(name) || isRequestID(name)
 }
 
-// isRequestID reports whether name is X-Request-Id, in any case and with '_' for
-// '-'.
+// isRequestID reports whether name is X-Request-Id, in any case and with any
+// punctuation for '-'.
 func isRequestID(name []byte) bool {
 	const want = "x-request-id"
 	if len(name) != len(want) {
@@ -126,7 +126,7 @@ func isRequestID(name []byte) bool {
 	}
 	for i := range len(want) {
 		c := name[i] | 0x20
-		if name[i] == '_' {
+		if c < 'a' || c > 'z' {
 			c = '-'
 		}
 		if c != want[i] {

@@ -75,7 +75,7 @@ func Reasons() []string {
 	return slices.Compact(all)
 }
 
-// status returns the HTTP status that goes with r (requirements 4.10).
+// status returns the HTTP status that goes with r (RFC 9110 §15, RFC 9440 §2.4).
 func (r Reason) status() int {
 	switch r {
 	case ReasonNone:

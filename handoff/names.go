@@ -13,9 +13,10 @@ const (
 	vary                    // looked at in responses
 )
 
-// classify returns what is to become of a field by its name. It takes '_' for
-// '-' and any case: CGI, WSGI and their like read Client_Cert as Client-Cert
-// (FWD-02, RFC 9440 Appendix B.1).
+// classify returns what is to become of a field by its name. It takes any case,
+// and for '-' every octet that is neither letter nor digit: CGI, WSGI and their
+// like read Client_Cert as Client-Cert (FWD-02, RFC 9440 Appendix B.1), and some
+// of them Client.Cert and Client~Cert too.
 //
 // It is a switch over the first octet, since most fields of a request can be let
 // go by that alone.
@@ -82,7 +83,7 @@ func classify(name []byte) class {
 }
 
 // Reserved reports whether name is one that only a gateway may send, in any case
-// and with '_' for '-': the fields of RFC 9440, X-Forwarded-Client-Cert and the
+// and with any punctuation for '-': the fields of RFC 9440, X-Forwarded-Client-Cert and the
 // rest of X-Forwarded-*, Forwarded, X-Real-IP, X-Workload-*, X-SSL-Client-*,
 // X-Client-Cert* and SSL-Client-*. It does not retain name.
 func Reserved(name []byte) bool { return classify(name) == reserved }
@@ -104,7 +105,7 @@ func essential(name []byte) bool {
 	return false
 }
 
-// is reports whether name is lower, in any case and with '_' for '-'.
+// is reports whether name is lower, in any case and with any punctuation for '-'.
 func is(name []byte, lower string) bool {
 	return len(name) == len(lower) && begins(name, lower)
 }
@@ -124,12 +125,12 @@ func begins(name []byte, lower string) bool {
 
 func fold(c byte) byte {
 	switch {
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
 	case 'A' <= c && c <= 'Z':
 		return c | 0x20
-	case c == '_':
-		return '-'
 	}
-	return c
+	return '-'
 }
 
 // same reports whether two names are one, in the same way.

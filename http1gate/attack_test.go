@@ -66,7 +66,7 @@ var attacks = []attack{
 	{"a truncated header block", "GET / HTTP/1.1\r\nHost: a\r\n", "", 0},
 	{"octets behind an upgrade are judged when they are asked for", field("Connection: Upgrade\r\nUpgrade: websocket") + "\x81\x05hello", http1gate.MethodSyntax, 1},
 
-	// Line ends (http1-gate 6.1).
+	// Line ends.
 	{"LF alone everywhere", "GET / HTTP/1.1\nHost: a\n\n", http1gate.BareLF, 0},
 	{"LF alone behind the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", http1gate.BareLF, 0},
 	{"LF alone behind a field", field("X: b\nY: c"), http1gate.BareLF, 0},

@@ -195,7 +195,7 @@ func (h *head) judgeField(line []byte, l *Limits) *Violation {
 	if line[0] == ' ' || line[0] == '\t' {
 		return obsFold
 	}
-	name, value, v := cutField(line)
+	name, value, classes, v := cutField(line)
 	if v != nil {
 		return v
 	}
@@ -238,37 +238,39 @@ func (h *head) judgeField(line []byte, l *Limits) *Violation {
 			return h.judgeTransferEncoding(value)
 		}
 	}
-	if bytes.IndexByte(name, '_') >= 0 && (isFramingName(name) || l.reserved(name)) {
+	if classes&aliasOctet != 0 && (isFramingName(name) || l.reserved(name)) {
 		return reservedName
 	}
 	return nil
 }
 
-// cutField returns the name and the trimmed value of a header line.
-func cutField(line []byte) (name, value []byte, v *Violation) {
+// cutField returns the name and the trimmed value of a header line, and the
+// classes of all octets of the name.
+func cutField(line []byte) (name, value []byte, classes uint8, v *Violation) {
 	n := 0
 	for n < len(line) && octets[line[n]]&tokenOctet != 0 {
+		classes |= octets[line[n]]
 		n++
 	}
 	switch {
 	case n == len(line):
-		return nil, nil, fieldSyntax
+		return nil, nil, 0, fieldSyntax
 	case line[n] == ':' && n > 0:
 	case n > 0 && bytes.HasPrefix(trimSpace(line[n:]), []byte(":")):
-		return nil, nil, spaceBeforeColon
+		return nil, nil, 0, spaceBeforeColon
 	case line[n] == '\r':
-		return nil, nil, bareCR
+		return nil, nil, 0, bareCR
 	default:
-		return nil, nil, fieldName
+		return nil, nil, 0, fieldName
 	}
 	name, value = line[:n], line[n+1:]
 	if !validValue(value) {
 		if bytes.IndexByte(value, '\r') >= 0 {
-			return nil, nil, bareCR
+			return nil, nil, 0, bareCR
 		}
-		return nil, nil, fieldValue
+		return nil, nil, 0, fieldValue
 	}
-	return name, trimSpace(value), nil
+	return name, trimSpace(value), classes, nil
 }
 
 // once notes that a field occurred, and refuses it when it did so before.
@@ -367,7 +369,7 @@ func (h *head) judgeTransferEncoding(value []byte) *Violation {
 	return nil
 }
 
-// isFramingName reports whether name, which has an underscore, is another
+// isFramingName reports whether name, which has an alias of '-', is another
 // spelling of a field that frames the message.
 func isFramingName(name []byte) bool {
 	switch len(name) {
@@ -379,14 +381,14 @@ func isFramingName(name []byte) bool {
 	return false
 }
 
-// equalFoldDash is equalFold with '_' taken for '-'.
+// equalFoldDash is equalFold with every alias taken for '-'.
 func equalFoldDash(name []byte, lower string) bool {
 	if len(name) != len(lower) {
 		return false
 	}
 	for i := range len(lower) {
 		c := name[i] | 0x20
-		if name[i] == '_' {
+		if octets[name[i]]&aliasOctet != 0 {
 			c = '-'
 		}
 		if c != lower[i] {

@@ -26,10 +26,10 @@ type Limits struct {
 	// DELETE and OPTIONS by default. CONNECT and TRACE never pass: the one changes
 	// what follows into a tunnel, the other sends credentials back.
 	Methods []string
-	// Reserved reports whether a field name, in any case and with '_' for '-', is
-	// one that only a gateway may send. Those names are refused when spelled with
-	// an underscore (a backend may fold it into '-') and in trailers; spelled
-	// plainly they pass, for the gateway to remove. nil is none. It must not
+	// Reserved reports whether a field name, in any case and with any punctuation
+	// for '-', is one that only a gateway may send. Those names are refused when
+	// spelled with an underscore or the like (a backend may fold it into '-') and
+	// in trailers; spelled plainly they pass, for the gateway to remove. nil is none. It must not
 	// retain or modify the name.
 	Reserved func(name []byte) bool
 }

@@ -5,7 +5,7 @@ import "encoding/binary"
 // Classes of octets. A set bit says that the octet may stand there as itself.
 const (
 	tokenOctet      uint8 = 1 << iota // RFC 9110 §5.6.2
-	underscore                        // '_', whose other spelling is '-'
+	aliasOctet                        // of a token, neither letter nor digit nor '-', which some backend takes it for
 	pathOctet                         // pchar and '/' without those that need a look (RFC 3986 §3.3)
 	queryOctet                        // what the WHATWG URL standard leaves unencoded in a query
 	regNameOctet                      // of a host name
@@ -25,7 +25,7 @@ var octets = func() (t [256]uint8) {
 		}
 	}
 	mark(tokenOctet, alpha+digit+"!#$%&'*+-.^_`|~")
-	mark(underscore, "_")
+	mark(aliasOctet, "!#$%&'*+.^_`|~")
 	// '.', '/', ';' and '%' are left to the segment rules.
 	mark(pathOctet, alpha+digit+"-_~!$&'()*+,=:@")
 	// RFC 3986 has no '[', ']', '{', '}', '|', '\', '^' or '`' in a query, but

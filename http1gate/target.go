@@ -98,21 +98,19 @@ func judgePath(path []byte) *Violation {
 
 // ambiguousSegment reports whether a segment is a dot segment, or becomes one or
 // vanishes when a server cuts off its parameters: some take /public/..;x/admin
-// for /admin.
+// for /admin, and some unescape before they cut.
 func ambiguousSegment(s []byte) bool {
-	switch {
-	case len(s) == 0:
-		return false
-	case s[0] == ';':
-		return true
-	case s[0] != '.':
-		return false
-	case len(s) == 1 || s[1] == ';':
-		return true
-	case s[1] != '.':
+	rest := s
+	for len(rest) > 0 && rest[0] == '.' {
+		rest = rest[1:]
+	}
+	if len(s)-len(rest) > len("..") {
 		return false
 	}
-	return len(s) == 2 || s[2] == ';'
+	if len(rest) == 0 {
+		return len(s) > 0
+	}
+	return rest[0] == ';' || len(rest) >= 3 && rest[0] == '%' && rest[1] == '3' && rest[2]|0x20 == 'b'
 }
 
 // judgeEscape judges the percent-escape that s begins with, or the several that

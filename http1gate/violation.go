@@ -99,7 +99,7 @@ var (
 	transferEncodingHTTP10    = violation(TransferEncodingHTTP10, 400, "Transfer-Encoding in an HTTP/1.0 request")
 	teAndCL                   = violation(TEAndCL, 400, "both Transfer-Encoding and Content-Length")
 	expectationFailed         = violation(ExpectationFailed, 417, "the expectation is not 100-continue")
-	reservedName              = violation(ReservedName, 400, "an underscore spells a name that has a meaning here")
+	reservedName              = violation(ReservedName, 400, "an underscore or the like spells a name that has a meaning here")
 	headerTooLarge            = violation(HeaderTooLarge, 431, "the header block is too large")
 	tooManyFields             = violation(TooManyFields, 431, "the header block has too many fields")
 	headerTimeout             = violation(HeaderTimeout, 408, "the header block took too long to arrive")

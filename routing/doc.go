@@ -47,6 +47,9 @@
 // with an empty, "." or ".." segment, with an octet that has no place in a path,
 // or with an escape, such as %2F or %61, of a slash, a backslash, a control, an
 // unreserved octet, or any octet that a route of this table spells literally.
+// And so does a path with parameters (/admin;v=1/x) if without them, which is how
+// some servers read it, it would take another route; unless the route that it
+// does take has a semicolon in its own path.
 //
 // # Scopes
 //

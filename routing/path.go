@@ -140,6 +140,29 @@ func (a *alphabet) allows(path string) bool {
 	return !isDots(path[start:])
 }
 
+// withoutParameters returns path as a server sees it that cuts parameters off its
+// segments (RFC 3986 §3.3), as servlet containers do, also those whose semicolon
+// is escaped. had says that there were any.
+func withoutParameters(path string) (plain string, had bool) {
+	if strings.IndexByte(path, ';') < 0 && strings.IndexByte(path, '%') < 0 {
+		return path, false
+	}
+	var b strings.Builder
+	inside := false // of a parameter
+	for i := 0; i < len(path); i++ {
+		switch {
+		case path[i] == '/':
+			inside = false
+		case path[i] == ';', path[i] == '%' && i+2 < len(path) && path[i+1] == '3' && path[i+2]|0x20 == 'b':
+			inside, had = true, true
+		}
+		if !inside {
+			b.WriteByte(path[i])
+		}
+	}
+	return b.String(), had
+}
+
 func isDots(segment string) bool { return segment == "." || segment == ".." }
 
 // unhex returns the value of a hexadecimal digit, or 255.

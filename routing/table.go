@@ -84,13 +84,30 @@ func canonical(r Route, index int) *Route {
 }
 
 // Match returns the most specific of the routes that match k, or nil. It does
-// not allocate, keep k or call anything but k.Header.
+// not keep k or call anything but k.Header, and it allocates only for a path with
+// parameters.
 //
 // Fallback is complete: when the routes of the most specific host match in no
 // path, or those of the longest path in no caller, the next are tried. With
 // sensible tables this is a handful of map look-ups whatever the number of
 // routes.
 func (t *Table) Match(k *Key) *Route {
+	r := t.match(k)
+	if r == nil || strings.IndexByte(r.Match.Path, ';') >= 0 {
+		return r // whoever writes parameters into a route knows how they are read
+	}
+	if plain, had := withoutParameters(k.Path); had {
+		other := *k
+		other.Path = plain
+		if t.match(&other) != r {
+			return nil
+		}
+	}
+	return r
+}
+
+// match is Match for a path that everybody reads alike.
+func (t *Table) match(k *Key) *Route {
 	if k.Path != "" && !t.alphabet.allows(k.Path) {
 		return nil
 	}

@@ -45,7 +45,11 @@ type conn struct {
 
 	idleSince time.Time
 	reused    bool
-	answered  bool // octets of the response to the current request were read
+
+	// Of the current exchange.
+	answered bool // octets of the response were read
+	final    bool // the final response header was read
+	interim  int  // interim response headers that were read
 }
 
 // take returns an idle connection that may carry another request and has

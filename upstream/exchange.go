@@ -14,14 +14,14 @@ import (
 func (c *conn) exchange(b *buffers, resp *fasthttp.Response) (unread, again bool, err *Error) {
 	r := &b.request
 	sent := c.wire.sent
-	c.answered = false
+	c.answered, c.final, c.interim = false, false, 0
 	whole := r.stream == nil
 	if failure := c.send(r.out, whole); failure != nil {
 		err = c.broken(failure)
 	} else if !whole {
 		err = c.sendRest(b, resp)
 	}
-	if err == nil && !c.answered {
+	if err == nil && !c.final {
 		err = c.readHead(b.in, resp)
 	}
 	unread = r.stream != nil
@@ -65,9 +65,9 @@ func (c *conn) sendRest(b *buffers, resp *fasthttp.Response) *Error {
 		if stop, err := c.readEarly(b.in, resp, now); stop || err != nil {
 			return err
 		}
-		if err := c.send(r.out, r.stream == nil && !c.answered); err != nil {
+		if err := c.send(r.out, r.stream == nil && !c.final); err != nil {
 			// It often is closed because the answer was given already.
-			if _, early := c.readEarly(b.in, resp, now); early == nil && c.answered {
+			if _, early := c.readEarly(b.in, resp, now); early == nil && c.final {
 				return nil
 			}
 			return c.broken(err)
@@ -80,23 +80,27 @@ func (c *conn) sendRest(b *buffers, resp *fasthttp.Response) *Error {
 // the whole request (RFC 9112 §9.5). stop is set if that answer is an error, so
 // that the rest need not be sent.
 func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Time) (stop bool, err *Error) {
-	if c.answered {
+	if c.final {
 		return false, nil
 	}
 	if err := c.wire.readWithin(c.u.o.ResponseTimeout, now); err != nil {
 		return false, c.broken(err)
 	}
-	switch err := c.look(in); err {
-	case errNothing:
-		return false, nil
-	case nil:
-		if err := c.readHead(in, resp); err != nil {
-			return false, err
+	for !c.final {
+		switch err := c.look(in); err {
+		case errNothing:
+			return false, nil
+		case nil:
+			// After an interim response the backend waits for the rest of the body: to
+			// wait for its final one here would be to wait for each other.
+			if err := c.readOneHead(in, resp); err != nil {
+				return false, err
+			}
+		default:
+			return false, c.broken(err)
 		}
-		return resp.StatusCode() >= fasthttp.StatusBadRequest, nil
-	default:
-		return false, c.broken(err)
 	}
+	return resp.StatusCode() >= fasthttp.StatusBadRequest, nil
 }
 
 // dispose ends an exchange. c is pooled if keep is set and nothing arrived that

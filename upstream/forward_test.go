@@ -37,7 +37,7 @@ func TestForwardNeedsAGrantForThisUpstream(t *testing.T) {
 	}
 }
 
-// AUTHZ-07, APP-08; http1-gate 6.4.
+// AUTHZ-07, APP-08.
 func TestRequestLineIsForwardedOctetForOctet(t *testing.T) {
 	t.Parallel()
 	lines := make(chan string, 1)
@@ -69,7 +69,7 @@ func TestRequestLineIsForwardedOctetForOctet(t *testing.T) {
 	}
 }
 
-// http1-gate 6.3, 6.4; internals 5.1.
+// Framing and targets are forwarded as they were judged.
 func TestRequestHeaderIsForwardedWithoutAdditions(t *testing.T) {
 	t.Parallel()
 	requests := make(chan string, 1)
@@ -305,7 +305,7 @@ func TestBrokenResponseBodyBreaksTheCallersConnection(t *testing.T) {
 	}
 }
 
-// http1-gate 6.3: a body that broke off never looks complete to the backend.
+// FWD-03: a body that broke off never looks complete to the backend.
 func TestBrokenRequestBodyNeverLooksComplete(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 40<<10)

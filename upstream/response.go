@@ -32,25 +32,37 @@ func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response) *Error {
 	if err := c.wire.readWithin(c.u.o.ResponseTimeout, time.Now()); err != nil {
 		return c.broken(err)
 	}
-	for range maxInterim {
-		// fasthttp reports whatever goes wrong before the first octet as io.EOF.
-		if _, err := in.Peek(1); err != nil {
-			return c.broken(err)
-		}
-		c.answered = true
-		if err := resp.Header.Read(in); err != nil {
-			return c.brokenHeader(err)
-		}
-		switch status := resp.StatusCode(); {
-		case status == fasthttp.StatusSwitchingProtocols:
-			return c.fault(ReasonProtocol, errSwitch)
-		case status >= 200:
-			return nil
-		case status < 100:
-			return c.fault(ReasonProtocol, errHeader)
+	for !c.final {
+		if err := c.readOneHead(in, resp); err != nil {
+			return err
 		}
 	}
-	return c.fault(ReasonProtocol, errInterim)
+	return nil
+}
+
+// readOneHead reads one response header; final says whether it was an interim one.
+func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response) *Error {
+	// fasthttp reports whatever goes wrong before the first octet as io.EOF.
+	if _, err := in.Peek(1); err != nil {
+		return c.broken(err)
+	}
+	c.answered = true
+	if err := resp.Header.Read(in); err != nil {
+		return c.brokenHeader(err)
+	}
+	switch status := resp.StatusCode(); {
+	case status == fasthttp.StatusSwitchingProtocols:
+		return c.fault(ReasonProtocol, errSwitch)
+	case status >= 200:
+		c.final = true
+		return nil
+	case status < 100:
+		return c.fault(ReasonProtocol, errHeader)
+	}
+	if c.interim++; c.interim == maxInterim {
+		return c.fault(ReasonProtocol, errInterim)
+	}
+	return nil
 }
 
 func (c *conn) fault(reason string, err error) *Error {

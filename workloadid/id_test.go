@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 		want   workloadid.Reason
 		offset int
 	}{
-		// The boundary set of requirements 4.1, in its order.
+		// The boundary of the grammar: each case is one octet or rule away from another.
 		{"ID-07 one segment", "spiffe://a/b", ok, 0},
 		{"ID-07 a path is optional", "spiffe://a", ok, 0},
 		{"ID-07 root path", "spiffe://a/", empty, 11},
@@ -286,7 +286,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("ParseBytes(%q) = %q, %v at %d; Parse = %q, %v at %d; want the same", in, fromBytes, r, o, id, reason, offset)
 		}
 		if accepted := referenceAccepts(s); accepted != (err == nil) {
-			t.Fatalf("Parse(%q) = %v, but the grammar of requirements 4.1 says %v", s, err, accepted)
+			t.Fatalf("Parse(%q) = %v, but the grammar says %v", s, err, accepted)
 		}
 		if err != nil {
 			if offset < 0 || offset > len(s) {
@@ -309,7 +309,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// referenceAccepts is the grammar of requirements 4.1 as directly as it can be
+// referenceAccepts is the grammar of SPIFFE-ID §2 and draft-ietf-wimse-identifier §4.4 as directly as it can be
 // written.
 func referenceAccepts(s string) bool {
 	const lower, upper, digit = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"

@@ -1,6 +1,6 @@
 package workloadid
 
-// Octet classes, one table for the whole grammar (requirements 4.1): every
+// Octet classes, one table for the whole grammar (ID-06 to ID-08): every
 // octet that is in no class, such as '%', '?', '#', '@', ':', '[', a control or
 // a non-ASCII octet, is refused by not being there.
 const (
@@ -75,7 +75,7 @@ func scanAuthority[T string | []byte](s T) (end int, fault *Error) {
 		return 0, &Error{Reason: ReasonTooLong, Offset: start + MaxTrustDomainBytes}
 	case s[end-1] == '.':
 		// Banned for wimse (ID 4.4). SPIFFE's alphabet has it, Go's certificate
-		// parser refuses it; one rule for both (requirements 4.1).
+		// parser refuses it; one rule for both.
 		return 0, &Error{Reason: ReasonTrustDomain, Offset: end - 1}
 	}
 	return end, nil
