@@ -201,14 +201,11 @@ func (x *exchange) decide() Decision {
 	return decision
 }
 
-// headerOnce returns the value of a field that occurs exactly once: a route must
-// not be chosen by one occurrence while the backend reads another.
+// headerOnce returns the value of a field that the backend will see exactly once:
+// a route must not be chosen by what the backend does not read.
 func (x *exchange) headerOnce(name string) (string, bool) {
-	values := x.ctx.Request.Header.PeekAll(name)
-	if len(values) != 1 {
-		return "", false
-	}
-	return string(values[0]), true
+	value, ok := handoff.Sole(&x.ctx.Request.Header, name)
+	return string(value), ok
 }
 
 // forward sends a granted request to its upstream and prepares the response.

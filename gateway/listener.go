@@ -126,7 +126,7 @@ func isRequestID(name []byte) bool {
 	}
 	for i := range len(want) {
 		c := name[i] | 0x20
-		if c < 'a' || c > 'z' {
+		if letter, digit := 'a' <= c && c <= 'z', '0' <= c && c <= '9'; !letter && !digit {
 			c = '-'
 		}
 		if c != want[i] {

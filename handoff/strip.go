@@ -60,6 +60,34 @@ func StripRequest(h *fasthttp.RequestHeader, keepTxnToken bool) (s Stripped) {
 	return s
 }
 
+// Sole returns the value of the field called name, if a backend will read that and
+// nothing else under the name: it occurs once in all its spellings, and
+// [StripRequest] would leave it. The value is valid until h changes.
+//
+// A decision that looks at a field is about nothing otherwise: with "Connection:
+// X-Tier" a caller has "X-Tier: gold" looked at and not sent.
+func Sole(h *fasthttp.RequestHeader, name string) (value []byte, ok bool) {
+	want := []byte(name)
+	if c := classify(want); c != endToEnd && c != vary {
+		return nil, false
+	}
+	found := 0
+	for n, v := range fields(h.Header()) {
+		switch {
+		case same(n, want):
+			value = bytes.TrimSpace(v)
+			found++
+		case classify(n) == connection && !essential(want):
+			for option := range list(v) {
+				if same(option, want) {
+					return nil, false
+				}
+			}
+		}
+	}
+	return value, found == 1
+}
+
 // FilterResponse removes from a backend's response what is not for the caller:
 // hop-by-hop fields with everything that Connection names, trailers, and reserved
 // names, which are for requests only. A response that varies with the caller's

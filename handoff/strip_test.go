@@ -33,6 +33,9 @@ func TestStripRequest(t *testing.T) {
 		{"FWD-02: reserved names go in every spelling",
 			[]string{"client_cert: a", "CLIENT-CERT: b", "cLiEnT_cErT-cHaIn: c", "X_Forwarded-Client_Cert: d", "x-workload_id: e", "X-WORKLOAD-ANYTHING: f"}, false,
 			nil, 0, 6},
+		{"FWD-02: any punctuation for a hyphen is a spelling of it too",
+			[]string{"Client.Cert: a", "X~Workload~Id: b", "X!Forwarded.For: c", "X'Real`Ip: d", "X.Tier: e"}, false,
+			[]string{"X.tier: e"}, 0, 4},
 		{"names that other gateways use for a client certificate go (4.12)",
 			[]string{"X-SSL-Client-Verify: SUCCESS", "X-SSL-Client-S-DN: CN=a", "X-Client-Cert: a", "X-Client-Cert-Subject: a", "SSL-Client-Cert: a", "SSL_CLIENT_VERIFY: a"}, false,
 			nil, 0, 6},
@@ -81,6 +84,35 @@ func TestStripRequest(t *testing.T) {
 			if string(h.Host()) != "pay.example" {
 				t.Errorf("%s: Host became %q", tt.name, h.Host())
 			}
+		}
+	}
+}
+
+// What is looked at must be what the backend reads.
+func TestSoleIsWhatTheBackendReads(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		lines []string
+		field string
+		want  bool
+	}{
+		{"a field that occurs once", []string{"X-Tier: gold", "X-Tiers: iron"}, "X-Tier", true},
+		{"none", []string{"X-Tiers: gold"}, "X-Tier", false},
+		{"two", []string{"X-Tier: gold", "x-tier: gold"}, "X-Tier", false},
+		{"two that a backend may fold into one", []string{"X-Tier: gold", "X_Tier: iron"}, "X-Tier", false},
+		{"one that Connection has removed", []string{"X-Tier: gold", "Connection: x-tier"}, "X-Tier", false},
+		{"one that the second Connection has removed", []string{"Connection: keep-alive", "X-Tier: gold", "Connection: a, X_TIER"}, "X-Tier", false},
+		{"Connection names another", []string{"X-Tier: gold", "Connection: close, X-Tiers"}, "X-Tier", true},
+		{"what Connection cannot remove", []string{"Authorization: gold", "Connection: authorization"}, "Authorization", true},
+		{"a reserved name", []string{"X-Workload-Id: gold"}, "X-Workload-Id", false},
+		{"a hop-by-hop name", []string{"TE: gold"}, "Te", false},
+	} {
+		h := new(fasthttp.RequestHeader)
+		parse(t, h, tt.lines...)
+		value, ok := Sole(h, tt.field)
+		if ok != tt.want || ok && string(value) != "gold" {
+			t.Errorf("%s: Sole = %q, %v, want %v", tt.name, value, ok, tt.want)
 		}
 	}
 }

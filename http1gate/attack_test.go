@@ -34,7 +34,7 @@ func post(s string) string {
 var attackLimits = &http1gate.Limits{
 	MaxHeaderBytes: 1024, MaxFields: 12, MaxTargetBytes: 256, MaxTrailerBytes: 64,
 	Reserved: func(name []byte) bool {
-		return strings.EqualFold(strings.ReplaceAll(string(name), "_", "-"), "client-cert")
+		return strings.EqualFold(strings.NewReplacer("_", "-", ".", "-", "~", "-").Replace(string(name)), "client-cert")
 	},
 }
 
@@ -139,6 +139,10 @@ var attacks = []attack{
 	{"two encoded dots", target("/a/%2e%2E/b"), http1gate.AmbiguousPath, 0},
 	{"a dot and an encoded dot", target("/a/.%2e/b"), http1gate.AmbiguousPath, 0},
 	{"two dots with parameters", target("/a/..;x=y/b"), http1gate.AmbiguousPath, 0},
+	{"a dot with escaped parameters", target("/a/.%3bx/b"), http1gate.AmbiguousPath, 0},
+	{"two dots with escaped parameters", target("/a/..%3Bx"), http1gate.AmbiguousPath, 0},
+	{"a segment of escaped parameters only", target("/a/%3bx/b"), http1gate.AmbiguousPath, 0},
+	{"three dots with escaped parameters", target("/a/...%3bx/b%3bc"), "", 1},
 	{"a segment of parameters only", target("/a/;x/b"), http1gate.AmbiguousPath, 0},
 	{"an empty segment", target("/a//b"), http1gate.AmbiguousPath, 0},
 	{"an empty first segment", target("//b"), http1gate.AmbiguousPath, 0},
@@ -203,6 +207,10 @@ var attacks = []attack{
 	{"Transfer_Encoding", post("Transfer_Encoding: chunked\r\nContent-Length: 5"), http1gate.ReservedName, 0},
 	{"content_length", post("content_length: 5"), http1gate.ReservedName, 0},
 	{"a reserved name with an underscore", field("client_cert: x"), http1gate.ReservedName, 0},
+	{"a reserved name with a dot", field("Client.Cert: x"), http1gate.ReservedName, 0},
+	{"a reserved name with a tilde", field("Client~Cert: x"), http1gate.ReservedName, 0},
+	{"a framing name with a dot", field("Transfer.Encoding: chunked"), http1gate.ReservedName, 0},
+	{"a dot in another name", field("Client.Certs: x"), "", 1},
 	{"too many fields", field(strings.Repeat("X: y\r\n", 12) + "Z: z"), http1gate.TooManyFields, 0},
 	{"a large header block", field("X: " + strings.Repeat("a", 1100)), http1gate.HeaderTooLarge, 0},
 	{"a large header block of many lines", field("A: b" + strings.Repeat("\r\nX: "+strings.Repeat("a", 120), 10)), http1gate.HeaderTooLarge, 0},

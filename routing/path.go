@@ -144,7 +144,7 @@ func (a *alphabet) allows(path string) bool {
 // segments (RFC 3986 §3.3), as servlet containers do, also those whose semicolon
 // is escaped. had says that there were any.
 func withoutParameters(path string) (plain string, had bool) {
-	if strings.IndexByte(path, ';') < 0 && strings.IndexByte(path, '%') < 0 {
+	if strings.IndexByte(path, ';') < 0 && !strings.Contains(path, "%3") {
 		return path, false
 	}
 	var b strings.Builder

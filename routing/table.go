@@ -93,15 +93,17 @@ func canonical(r Route, index int) *Route {
 // routes.
 func (t *Table) Match(k *Key) *Route {
 	r := t.match(k)
-	if r == nil || strings.IndexByte(r.Match.Path, ';') >= 0 {
+	if r == nil {
+		return nil
+	}
+	plain, had := withoutParameters(k.Path)
+	if !had || strings.IndexByte(r.Match.Path, ';') >= 0 {
 		return r // whoever writes parameters into a route knows how they are read
 	}
-	if plain, had := withoutParameters(k.Path); had {
-		other := *k
-		other.Path = plain
-		if t.match(&other) != r {
-			return nil
-		}
+	other := *k
+	other.Path = plain
+	if t.match(&other) != r {
+		return nil
 	}
 	return r
 }

@@ -539,3 +539,42 @@ func TestSameScope(t *testing.T) {
 		}
 	}
 }
+
+// AUTHZ-07: some servers take /admin;x/users for /admin/users. A route for /admin
+// must not be left that way, nor with the semicolon escaped.
+func TestParametersDoNotLeaveARoute(t *testing.T) {
+	t.Parallel()
+	table := mustCompile(t,
+		routing.Route{Name: "admin", Match: routing.Match{Path: "/admin"}},
+		routing.Route{Name: "login", Match: routing.Match{Path: "/v1/login", PathExact: true}},
+		routing.Route{Name: "v1", Match: routing.Match{Path: "/v1"}},
+		routing.Route{Name: "all", Match: routing.Match{Path: "/"}},
+	)
+	for _, tt := range []struct{ path, want string }{
+		{"/admin;x/users", ""},
+		{"/admin;/users", ""},
+		{"/admin;x", ""},
+		{"/admin%3bx/users", ""},
+		{"/admin%3Bx", ""},
+		{"/v1/login;jsessionid=1", ""},
+		{"/x/..;/admin", ""},
+		{"/;x/admin", ""},
+		{"/admin/users;x", "admin"},
+		{"/v1/x;a=1/y;b=2", "v1"},
+		{"/v1/x%3ba/y%3F", "v1"},
+		{"/x;y", "all"},
+		{"/administrator;x", "all"},
+	} {
+		var got string
+		if r := table.Match(&routing.Key{Path: tt.path}); r != nil {
+			got = r.Name
+		}
+		if got != tt.want {
+			t.Errorf("Match(%s) = %q, want %q", tt.path, got, tt.want)
+		}
+	}
+	literal := mustCompile(t, routing.Route{Name: "literal", Match: routing.Match{Path: "/v1/x;a"}}, routing.Route{Name: "v1", Match: routing.Match{Path: "/v1"}})
+	if r := literal.Match(&routing.Key{Path: "/v1/x;a/y"}); r == nil || r.Name != "literal" {
+		t.Errorf("a route with a semicolon of its own does not match itself: %v", r)
+	}
+}

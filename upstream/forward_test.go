@@ -644,6 +644,44 @@ func TestEarlyErrorResponseEndsAnUpload(t *testing.T) {
 	}
 }
 
+// A backend that sends an interim response waits for the rest of the body all the
+// same: whoever waits for its final response meanwhile waits forever.
+func TestInterimResponseDoesNotEndAnUpload(t *testing.T) {
+	t.Parallel()
+	hinted := make(chan struct{})
+	received := make(chan string, 1)
+	ln := script(t, func(_ int, c net.Conn, in *bufio.Reader) {
+		io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+		close(hinted)
+		_, wire := readRequest(in)
+		received <- wire
+		io.WriteString(c, ok)
+	})
+	rest := 3
+	upload := io.MultiReader(strings.NewReader("first"), readerFunc(func(p []byte) (int, error) {
+		<-hinted
+		if rest == 0 {
+			return 0, io.EOF
+		}
+		rest--
+		return copy(p, "more"), nil
+	}))
+	u := open(t, plainOptions(ln.addr()))
+	status, body, _, err := forward(t, u, func(req *fasthttp.Request) {
+		req.Header.SetMethod("POST")
+		req.SetBodyStream(upload, chunked)
+	})
+	if status != 200 || body != "ok" || err != nil {
+		t.Fatalf("Forward() = %d, %q, %v, want 200", status, body, err)
+	}
+	if got, _, err := dechunk([]byte(<-received)); string(got) != "firstmoremoremore" || err != nil {
+		t.Errorf("the backend received %q, %v, want the whole body", got, err)
+	}
+	if idle := u.Status().Endpoints[0].Idle; idle != 1 {
+		t.Errorf("%d idle connections, want the one that is in order", idle)
+	}
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
