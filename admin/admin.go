@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -178,11 +179,14 @@ func private(next http.Handler) http.Handler {
 // localhost, port aside. A single label is how Prometheus scrapes by service name
 // in compose or Kubernetes; nobody can buy one in the public DNS.
 func isPrivateHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
+	if name, port, err := net.SplitHostPort(host); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
 		host = name
 	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return true
+	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return address.Zone() == "" // a zone may spell anything
 	}
-	return host != "" && !strings.Contains(host, ".")
+	return host != "" && !strings.ContainsAny(host, ".:%")
 }

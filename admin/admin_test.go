@@ -140,6 +140,7 @@ func TestRequestsThatAForeignPageCouldMakeAreRefused(t *testing.T) {
 		{"a rebound name without port", "attacker.example", "", 403},
 		{"a rebound name with a final dot", "localhost.:" + port, "", 403},
 		{"an address inside a name", "127.0.0.1.attacker.example", "", 403},
+		{"a name where the port should be", "127.0.0.1:80.attacker.example", "", 403},
 		{"typed into the address bar", address, "none", 200},
 		{"from the page itself", address, "same-origin", 200},
 		{"from another site", address, "cross-site", 403},
@@ -202,7 +203,8 @@ func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 			Upstreams: []UpstreamStatus{upstreamOf(upstream.Status{Name: "api", Endpoints: []upstream.EndpointStatus{
 				{Address: "10.0.0.1:1", InFlight: 2, LastError: "refused", LastErrorAt: now, PeerID: "spiffe://prod.example/api"},
 			}})},
-			Audit: AuditOf(telemetry.AuditStatus{Enabled: true, Dropped: 7, LastError: "disk full"}),
+			Audit:   AuditOf(telemetry.AuditStatus{Enabled: true, Dropped: 7, LastError: "disk full"}),
+			Denials: DenialsOf([]telemetry.Denial{{Time: now, ID: "6f1c", Route: "payments", Rule: "no", Status: 403, Decision: "denied"}}),
 			Refusals: RefusalsOf([]telemetry.Refusal{{
 				Time: now, Reason: "expired", Claimed: "spiffe://prod.example/x",
 				Chain: []tlsterm.ChainSummary{{Subject: "CN=x", Serial: "01"}},
@@ -236,7 +238,7 @@ func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 	visit("", v)
 	for _, want := range []string{
 		`"hit_ratio": 0.75`, `"in_flight": 2`, `"last_error_at": "2026-11-22T07:00:00Z"`, `"dropped": 7`,
-		`"peer_id": "spiffe://prod.example/api"`, `"reason": "expired"`, `"subject": "CN=x"`,
+		`"peer_id": "spiffe://prod.example/api"`, `"reason": "expired"`, `"request_id": "6f1c"`, `"decision": "denied"`, `"subject": "CN=x"`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("GET /status lacks %s:\n%s", want, body)
@@ -314,5 +316,23 @@ func TestCloseCutsWhatDoesNotEnd(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Errorf("Serve() = %v", err)
+	}
+}
+
+// Clients clean up hosts before they send them; an attacker's would not.
+func TestHostsThatNoClientSends(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{
+		"[::1%25a.attacker.example]": false,
+		"[::1%lo]:9901":              false,
+		"127.0.0.1:80.attacker":      false,
+		"127.0.0.1:65536":            false,
+		"127.0.0.1:9901":             true,
+		"[::1]:9901":                 true,
+		"prometheus-target:9901":     true,
+	} {
+		if got := isPrivateHost(host); got != want {
+			t.Errorf("isPrivateHost(%q) = %v, want %v", host, got, want)
+		}
 	}
 }
