@@ -27,6 +27,8 @@ type Status struct {
 	Audit       AuditStatus        `json:"audit"`
 	// Refusals are the last handshakes that were refused, newest first.
 	Refusals []RefusalStatus `json:"refusals"`
+	// Denials are the last requests that were not served, newest first.
+	Denials []DenialStatus `json:"denials"`
 }
 
 // ConfigStatus is about the file in force.
@@ -142,6 +144,25 @@ type AuditStatus struct {
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }
 
+// DenialStatus is about a request that was not served. Method, host and path are
+// what the client wrote, and claimed is vouched for by nobody.
+type DenialStatus struct {
+	Time      time.Time `json:"time"`
+	RequestID string    `json:"request_id"`
+	Listener  string    `json:"listener"`
+	Remote    string    `json:"remote"`
+	Caller    string    `json:"caller,omitempty"`
+	Claimed   string    `json:"claimed,omitempty"`
+	Method    string    `json:"method,omitempty"`
+	Host      string    `json:"host,omitempty"`
+	Path      string    `json:"path,omitempty"` // without its query
+	Route     string    `json:"route,omitempty"`
+	Rule      string    `json:"rule,omitempty"`
+	Decision  string    `json:"decision"`
+	Status    int       `json:"status"`
+	Reason    string    `json:"reason,omitempty"`
+}
+
 // RefusalStatus is about a handshake that authenticated nobody. Claimed and Chain
 // are what was presented, vouched for by nobody.
 type RefusalStatus struct {
@@ -253,4 +274,17 @@ func RefusalsOf(all []telemetry.Refusal) []RefusalStatus {
 		refusals = append(refusals, status)
 	}
 	return refusals
+}
+
+// DenialsOf describes requests that were not served, in the order that they come in.
+func DenialsOf(all []telemetry.Denial) []DenialStatus {
+	denials := []DenialStatus{}
+	for _, d := range all {
+		denials = append(denials, DenialStatus{
+			Time: d.Time.UTC(), RequestID: d.ID, Listener: d.Listener, Remote: d.Remote, Caller: d.Caller, Claimed: d.Claimed,
+			Method: d.Method, Host: d.Host, Path: d.Path, Route: d.Route, Rule: d.Rule,
+			Decision: d.Decision, Status: d.Status, Reason: d.Reason,
+		})
+	}
+	return denials
 }

@@ -10,10 +10,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"verigate/policy"
 	"verigate/routing"
@@ -24,7 +27,9 @@ type Config struct {
 	// File is what was written.
 	File File
 
-	folder string // that relative paths start from
+	name   string           // of the file, as it stands in errors
+	folder string           // that relative paths start from
+	places map[string]place // of fields, but for those of routes
 	routes *routing.Table
 	policy *policy.Policy
 }
@@ -33,6 +38,10 @@ type Config struct {
 // [Problems]. Relative paths in the file start from the file's folder.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, Problems{{File: path, What: "the file does not exist",
+			Hint: fmt.Sprintf("name the configuration with -c FILE, write one to start from with `gateway config example > %s`, or see it work with `gateway demo`", path)}}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -52,11 +61,14 @@ func Parse(name string, data []byte) (*Config, error) {
 		// What follows from a wrong value is not worth reporting.
 		return nil, d.problems.err()
 	}
-	c := &Config{File: d.file, folder: filepath.Dir(name)}
+	c := &Config{File: d.file, name: name, folder: filepath.Dir(name), places: d.places}
 	d.check(c)
 	if err := d.problems.err(); err != nil {
 		return nil, err
 	}
+	// What the file names besides is looked for in the places of the rest; those of
+	// a hundred thousand routes are not worth keeping.
+	maps.DeleteFunc(c.places, func(field string, _ place) bool { return strings.HasPrefix(field, "routes[") })
 	return c, nil
 }
 

@@ -130,14 +130,16 @@ func (d *document) at(field, what, hint string) {
 
 // placeOf returns where field stands; one that was left out stands where its
 // parent does.
-func (d *document) placeOf(field string) (place, bool) {
+func (d *document) placeOf(field string) (place, bool) { return placeIn(d.places, field) }
+
+func placeIn(places map[string]place, field string) (place, bool) {
 	for {
-		if place, ok := d.places[field]; ok {
+		if place, ok := places[field]; ok {
 			return place, true
 		}
 		i := strings.LastIndexAny(field, ".[")
 		if i < 0 {
-			place, ok := d.places[""]
+			place, ok := places[""]
 			return place, ok
 		}
 		field = field[:i]
@@ -266,6 +268,10 @@ func (d *document) list(node *yaml.Node, v reflect.Value, field string, r rules)
 
 // text decodes what is written as one string and has a form of its own.
 func (d *document) text(node *yaml.Node, v reflect.Value, field string, r rules) {
+	if v.Type() == durationType && isNumber(node) {
+		d.at(field, fmt.Sprintf("found %s, a number without a unit", quote(node.Value)), fmt.Sprintf("write %ss if seconds are meant; the units are ms, s, m and h", node.Value))
+		return
+	}
 	if !d.isString(node, field, "one value") {
 		return
 	}
@@ -296,6 +302,10 @@ func (d *document) isString(node *yaml.Node, field, want string) bool {
 func (d *document) scalar(node *yaml.Node, v reflect.Value, field string, r rules) {
 	switch v.Kind() {
 	case reflect.String:
+		if isNumber(node) && (strings.HasSuffix(field, ".address")) {
+			d.at(field, fmt.Sprintf("found %s, expected host:port", quote(node.Value)), fmt.Sprintf("such as \":%s\" for every local address, or \"127.0.0.1:%s\"", node.Value, node.Value))
+			return
+		}
 		if d.isString(node, field, "a string") {
 			d.str(node, v, field, r)
 		}
@@ -431,6 +441,10 @@ func isName(s string) bool {
 }
 
 func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }
+
+func isNumber(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && (node.Tag == "!!int" || node.Tag == "!!float") && len(node.Value) <= maxQuoted
+}
 
 // tagName is what YAML takes a scalar for, in words.
 func tagName(tag string) string {

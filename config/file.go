@@ -273,6 +273,8 @@ type Cache struct {
 type Telemetry struct {
 	// ServiceName is service.name in metrics and traces. Default: verigate.
 	ServiceName string `yaml:"service_name"`
+	// Instance tells several gateways apart in metrics, traces and audit records (service.instance.id), for example by the name of the machine or pod. Default: left out.
+	Instance string `yaml:"instance"`
 	// OTLP is the URL of an OpenTelemetry collector (OTLP over HTTP). Default: nothing is pushed.
 	OTLP string `yaml:"otlp"`
 	// HideIdentityPaths replaces the path of identities in traces by a hash, for collectors that not everyone may read. The audit record keeps the whole identity. Default: false.
@@ -289,6 +291,8 @@ type Audit struct {
 	File string `yaml:"file"`
 	// OnFull is what to do when records come faster than they can be written: drop (counted, alarmed) or block. Default: drop.
 	OnFull string `yaml:"on_full" enum:"drop,block"`
+	// Seal adds a record after each write that chains everything before it by SHA-256, so that later changes show. Default: false.
+	Seal bool `yaml:"seal"`
 }
 
 // Admin is the private listener.

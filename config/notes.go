@@ -29,8 +29,12 @@ func (c *Config) Notes() []string {
 		}
 	}
 	routed := map[string]bool{}
-	for _, r := range c.File.Routes {
+	for i, r := range c.File.Routes {
 		routed[r.Upstream] = true
+		c.noteMethods(fmt.Sprintf("routes[%d].match.methods", i), r.Match.Methods, note)
+		for j, a := range r.Allow {
+			c.noteMethods(fmt.Sprintf("routes[%d].allow[%d].methods", i, j), a.Methods, note)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.File.Upstreams)) {
 		v := c.File.Upstreams[name].Verify
@@ -67,6 +71,16 @@ func (c *Config) Notes() []string {
 		note("telemetry: otlp goes to %s without TLS", u.Host)
 	}
 	return notes
+}
+
+// noteMethods tells of methods that no listener lets pass: typing errors, mostly,
+// because the list of methods is open (RFC 9110 §16.1).
+func (c *Config) noteMethods(field string, methods []string, note func(format string, args ...any)) {
+	for _, m := range methods {
+		if !slices.ContainsFunc(c.File.Listeners, func(l Listener) bool { return slices.Contains(l.methods(), m) }) {
+			note("%s: no listener lets %s pass; see listeners[].http.methods", field, m)
+		}
+	}
 }
 
 // isLoopback reports whether address, with or without a port, stays on the machine.

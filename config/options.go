@@ -149,6 +149,24 @@ func (l *Listener) Scope() (*verifycache.Scope, error) {
 	return verifycache.NewScope(l.Name, origins)
 }
 
+// defaultMethods are what a listener lets pass that does not say otherwise.
+var defaultMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// HTTP1 returns what a listener lets pass as a request.
+func (l *Listener) HTTP1() http1gate.Limits {
+	return http1gate.Limits{
+		Methods: l.methods(), MaxHeaderBytes: l.HTTP.MaxHeaderBytes, MaxFields: l.HTTP.MaxFields,
+		HeaderTimeout: time.Duration(l.HTTP.HeaderTimeout),
+	}
+}
+
+func (l *Listener) methods() []string {
+	if l.HTTP.Methods == nil {
+		return defaultMethods
+	}
+	return l.HTTP.Methods
+}
+
 // Gateway returns the options of the gateway.
 func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 	o := gateway.Options{
@@ -183,10 +201,7 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 				MaxConnsPerClient: l.Limits.MaxConnectionsPerClient,
 				MaxConnAge:        time.Duration(l.Limits.MaxConnectionAge),
 			},
-			HTTP1: http1gate.Limits{
-				Methods: l.HTTP.Methods, MaxHeaderBytes: l.HTTP.MaxHeaderBytes, MaxFields: l.HTTP.MaxFields,
-				HeaderTimeout: time.Duration(l.HTTP.HeaderTimeout),
-			},
+			HTTP1:        l.HTTP1(),
 			IdleTimeout:  time.Duration(l.HTTP.IdleTimeout),
 			BodyTimeout:  time.Duration(l.HTTP.BodyTimeout),
 			WriteTimeout: time.Duration(l.HTTP.WriteTimeout),
@@ -277,8 +292,8 @@ func conveyance(words []string, certFile string, own trust.CredentialSource) (*h
 func (c *Config) TelemetryOptions() telemetry.Options {
 	t := c.File.Telemetry
 	o := telemetry.Options{
-		ServiceName: t.ServiceName, OTLPEndpoint: t.OTLP, HideIdentityPaths: t.HideIdentityPaths, TrustDomains: c.Origins(),
-		Audit: telemetry.AuditOptions{OnFull: t.Audit.OnFull},
+		ServiceName: t.ServiceName, InstanceID: t.Instance, OTLPEndpoint: t.OTLP, HideIdentityPaths: t.HideIdentityPaths, TrustDomains: c.Origins(),
+		Audit: telemetry.AuditOptions{OnFull: t.Audit.OnFull, Seal: t.Audit.Seal},
 	}
 	if t.TraceRatio != nil {
 		o.TraceRatio = *t.TraceRatio

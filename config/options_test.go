@@ -139,3 +139,14 @@ func TestLoadSaysWhichFileCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+func TestInstanceAndSealReachTelemetry(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("gateway.yaml", []byte(minimal+"telemetry: {instance: gw-1, audit: {seal: true}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := c.TelemetryOptions(); o.InstanceID != "gw-1" || !o.Audit.Seal {
+		t.Errorf("TelemetryOptions() has instance %q and seal %t, want gw-1 and true", o.InstanceID, o.Audit.Seal)
+	}
+}

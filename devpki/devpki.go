@@ -57,11 +57,13 @@ func NewKey(t KeyType) (crypto.Signer, error) {
 	return nil, fmt.Errorf("devpki: key type %q is none of p256, p384, rsa2048, ed25519", t)
 }
 
-// DefaultLifetime is how long certificates live that do not say otherwise.
+// DefaultLifetime is how long certificates live that do not say otherwise, from
+// the beginning of their validity to its end.
 const DefaultLifetime = 24 * time.Hour
 
-// backdate keeps a fresh certificate valid for a peer whose clock is behind.
-const backdate = 5 * time.Minute
+// Backdate is how long ago the validity of a fresh certificate begins that does not
+// say otherwise. It keeps it valid for a peer whose clock is behind.
+const Backdate = 5 * time.Minute
 
 // CAOptions describes a certification authority. The zero value gives one with
 // a P-256 key that lives for [DefaultLifetime].
@@ -193,10 +195,10 @@ func sign(issuer *CA, template *x509.Certificate, key crypto.Signer) (*x509.Cert
 		template.SerialNumber = serial
 	}
 	if template.NotBefore.IsZero() {
-		template.NotBefore = time.Now().Add(-backdate)
+		template.NotBefore = time.Now().Add(-Backdate)
 	}
 	if template.NotAfter.IsZero() {
-		template.NotAfter = template.NotBefore.Add(DefaultLifetime + backdate)
+		template.NotAfter = template.NotBefore.Add(DefaultLifetime)
 	}
 	parent, signer := template, key
 	if issuer != nil {

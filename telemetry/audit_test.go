@@ -475,12 +475,18 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	r, parent := served(t), []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	h, e := accepted(t)
 	failed := refused(t)
+	denied := *r
+	denied.Decision, denied.Reason, denied.Status = DecisionDenied, "policy_denied", 403
+	for range 64 { // each slot of the ring grows to its size once
+		tel.Request(&denied)
+	}
 	var field [64]byte
 	for _, tt := range []struct {
 		name string
 		f    func()
 	}{
 		{"Request", func() { tel.Request(r) }},
+		{"Request that was denied", func() { tel.Request(&denied) }},
 		{"TraceBytes and AppendTraceParent", func() { tr := tel.TraceBytes(parent); _ = tr.AppendTraceParent(field[:0]) }},
 		{"handshake", func() { tel.handshake(h, e) }},
 		{"Handshake that failed", func() { tel.Handshake(failed) }},

@@ -21,7 +21,18 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// The same without the audit record.
+// A request that was denied, which is remembered besides.
+func BenchmarkRequestDenied(b *testing.B) {
+	tel := start(b, func(o *Options) { o.Audit.Writer = io.Discard })
+	r := served(b)
+	r.Decision, r.Reason, r.Status, r.UpstreamTime = DecisionDenied, "policy_denied", 403, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		tel.Request(r)
+	}
+}
+
+// The same as BenchmarkRequest without the audit record.
 func BenchmarkRequestMetrics(b *testing.B) {
 	tel := start(b, nil)
 	r := served(b)

@@ -97,6 +97,9 @@ func examples(t *testing.T) string {
 	claimed := evidenceOf(bad)
 	add(func(l *line) { l.handshake(bad, &claimed, Trace{}) })
 	add(func(l *line) { l.request(served(t), exampleTrace) })
+	replaced, broken := changed(), refusedChange()
+	add(func(l *line) { l.trust(&replaced, noon) })
+	add(func(l *line) { l.trust(&broken, noon) })
 	add(func(l *line) { l.open(noon, eventSuppressed); l.unsigned("count", 8714); l.close() })
 	add(func(l *line) { l.open(noon, eventLost); l.unsigned("count", 21); l.close() })
 	s := newSealer()
@@ -148,6 +151,7 @@ func TestAuditDocumentListsEveryMemberInOrder(t *testing.T) {
 	anonymous.Decision, anonymous.Reason = DecisionDenied, "policy_denied"
 	long := longest(t)
 	longClaim := evidenceOf(long)
+	broken := refusedChange()
 	s := newSealer()
 	s.prev = [32]byte{1}
 	s.write([]byte("\n"))
@@ -165,6 +169,7 @@ func TestAuditDocumentListsEveryMemberInOrder(t *testing.T) {
 			func(l *line) { l.request(served(t), exampleTrace) },
 			func(l *line) { l.request(anonymous, exampleTrace) },
 		},
+		eventTrust:      {func(l *line) { l.trust(&broken, noon) }},
 		eventSuppressed: {func(l *line) { l.open(noon, eventSuppressed); l.unsigned("count", 1); l.close() }},
 		eventLost:       {func(l *line) { l.open(noon, eventLost); l.unsigned("count", 1); l.close() }},
 		eventSeal:       {func(l *line) { l.b, _ = s.record(noon) }},

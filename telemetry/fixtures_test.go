@@ -219,4 +219,21 @@ func refused(t testing.TB) *tlsterm.Handshake {
 	}
 }
 
+// changed is a bundle that was replaced, refusedChange a credential that could not
+// be.
+func changed() TrustChange {
+	return TrustChange{
+		Outcome: TrustLoaded, Kind: KindBundle, Name: "spiffe://prod.example",
+		Digest: trust.Digest{0xe5}, Previous: trust.Digest{0xf6},
+	}
+}
+
+func refusedChange() TrustChange {
+	return TrustChange{
+		Outcome: TrustRefused, Kind: KindCredential, Name: "/etc/verigate/edge.pem",
+		Digest: trust.Digest{0x17}, Previous: trust.Digest{0x17},
+		Err: &trust.Error{Reason: trust.ReasonNoCertificate, Name: "/etc/verigate/edge.pem"},
+	}
+}
+
 var _ io.Writer = (*buffer)(nil)

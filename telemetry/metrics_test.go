@@ -39,7 +39,15 @@ func everything(t testing.TB, tel *Telemetry) {
 	})
 	tel.ConfigReload(nil)
 	tel.ConfigReload(errors.New("line 3: unknown key"))
-	tel.TrustReloadFailed(KindBundle)
+	tel.ObserveTrustItems(func() []TrustItem {
+		return []TrustItem{
+			{KindBundle, "spiffe://prod.example", time.Unix(1_700_000_000, 0), true},
+			{KindCredential, "edge", time.Unix(1_690_000_000, 0), false},
+			{KindCredential, "new", time.Time{}, true},
+		}
+	})
+	tel.TrustChanged(changed())
+	tel.TrustChanged(refusedChange())
 	tel.HTTPRefused("bare_cr")
 	observer := tel.Observer("edge")
 	observer.Shed(tlsterm.ShedMaxConns, refused(t).Remote)
@@ -89,11 +97,16 @@ func TestExpositionHasWhatHappened(t *testing.T) {
 		`verigate_cache_saved_time_seconds_total 0.25`,
 		`verigate_trust_bundle_not_after_timestamp_seconds{trust_domain="spiffe://prod.example"} 1.8e+09`,
 		`verigate_credential_not_after_timestamp_seconds{credential="edge"} 1.79e+09`,
-		`verigate_trust_reload_errors_total{kind="bundle"} 1`,
+		`verigate_trust_loaded_timestamp_seconds{kind="bundle",name="spiffe://prod.example"} 1.7e+09`,
+		`verigate_trust_degraded{kind="bundle",name="spiffe://prod.example"} 1`,
+		`verigate_trust_degraded{kind="credential",name="edge"} 0`,
+		`verigate_trust_reload_errors_total{kind="bundle"} 0`,
+		`verigate_trust_reload_errors_total{kind="credential"} 1`,
 		`verigate_config_reloads_total{outcome="failure"} 1`,
 		`verigate_config_last_success_timestamp_seconds ` + strconv.FormatFloat(float64(noon.Unix()), 'g', -1, 64),
 		`verigate_audit_records_total{event="request"} 2`,
 		`verigate_audit_records_total{event="handshake"} 2`,
+		`verigate_audit_records_total{event="trust"} 2`,
 		`verigate_audit_dropped_total 0`,
 		`verigate_audit_errors_total 0`,
 	} {
@@ -377,7 +390,7 @@ func TestBucketBoundsAreInclusive(t *testing.T) {
 func TestOptionsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	for _, o := range []Options{
-		{TraceRatio: 1.5}, {TraceRatio: math.NaN()}, {MaxSeries: -1}, {RecentRefusals: -1}, {PushInterval: -1},
+		{TraceRatio: 1.5}, {TraceRatio: math.NaN()}, {MaxSeries: -1}, {RecentRefusals: -1}, {RecentDenials: -1}, {PushInterval: -1},
 		{OTLPEndpoint: "127.0.0.1:4318"}, {OTLPEndpoint: "grpc://127.0.0.1:4317"}, {OTLPEndpoint: "http://"},
 		{OTLPEndpoint: "http://user:secret@host"}, {OTLPEndpoint: "http://host?x=1"}, {OTLPEndpoint: "http://a b"},
 	} {

@@ -36,6 +36,8 @@ const (
 
 	MetricBundleNotAfter     = "verigate.trust.bundle.not_after.timestamp"
 	MetricCredentialNotAfter = "verigate.credential.not_after.timestamp"
+	MetricTrustLoaded        = "verigate.trust.loaded.timestamp"
+	MetricTrustDegraded      = "verigate.trust.degraded"
 	MetricTrustReloadErrors  = "verigate.trust.reload.errors"
 	MetricConfigReloads      = "verigate.config.reloads"
 	MetricConfigLastSuccess  = "verigate.config.last_success.timestamp"
@@ -70,6 +72,7 @@ const (
 	LabelTable       = "table"
 	LabelCredential  = "credential"
 	LabelKind        = "kind"
+	LabelName        = "name"
 	LabelEvent       = "event"
 	LabelSignal      = "signal"
 
@@ -254,8 +257,14 @@ var instruments = []Instrument{
 	{MetricCredentialNotAfter, Gauge, "s",
 		"When a credential of the gateway expires, in seconds since 1970.",
 		[]string{LabelCredential}, nil},
+	{MetricTrustLoaded, Gauge, "s",
+		"When what is held of an item of trust was read from its files, in seconds since 1970.",
+		[]string{LabelKind, LabelName}, nil},
+	{MetricTrustDegraded, Gauge, "{item}",
+		"1 while the files of an item of trust are wrong and the last good content is held instead, else 0. Alert while it is 1.",
+		[]string{LabelKind, LabelName}, nil},
 	{MetricTrustReloadErrors, Counter, "{error}",
-		"Attempts to reload an item of trust that failed; the last good one stays in force.",
+		"Faults in the files of an item of trust; each counts once, however often the files are looked at until they are mended or wrong in another way.",
 		[]string{LabelKind}, nil},
 	{MetricConfigReloads, Counter, "{reload}",
 		"Attempts to load a new configuration.",
@@ -304,7 +313,8 @@ var labelHelp = map[string]string{
 	LabelCode:        "the violation",
 	LabelTable:       "`accepted`, `rejected`, `links`",
 	LabelCredential:  "name of a configured credential",
-	LabelKind:        "what was being reloaded, for example `bundle` or `credential`",
-	LabelEvent:       "`handshake`, `request`",
+	LabelKind:        "`bundle` or `credential`",
+	LabelName:        "configured origin of a bundle, or name of a configured credential",
+	LabelEvent:       "`handshake`, `request`, `trust`",
 	LabelSignal:      "`metrics`, `traces`",
 }

@@ -49,7 +49,7 @@ func (t *Telemetry) ObserveConnections(count func() []Connections) {
 	})
 }
 
-// What a [NotAfter] is about.
+// What a [NotAfter], a [TrustItem] or a [TrustChange] is about.
 const (
 	KindBundle     = "bundle"     // Name is the origin
 	KindCredential = "credential" // Name is the configured name
@@ -96,12 +96,6 @@ func (t *Telemetry) ConfigReload(err error) {
 	t.meter.with(MetricConfigReloads, outcome).add(1)
 }
 
-// TrustReloadFailed counts a failed attempt to reload something that peers are
-// judged by, such as a bundle or a credential.
-func (t *Telemetry) TrustReloadFailed(kind string) {
-	t.meter.with(MetricTrustReloadErrors, code(kind)).add(1)
-}
-
 // observeOwn sets up the metrics about recording itself. Counters that an alert
 // watches exist from the start: a rate has no value where there was no zero before.
 func (t *Telemetry) observeOwn() {
@@ -121,6 +115,7 @@ func (t *Telemetry) observeOwn() {
 	}
 	t.auditCount.handshakes = t.meter.with(MetricAuditRecords, eventHandshake)
 	t.auditCount.requests = t.meter.with(MetricAuditRecords, eventRequest)
+	t.auditCount.trust = t.meter.with(MetricAuditRecords, eventTrust)
 	single := func(name string, value func() uint64) {
 		t.meter.observe(name, func(emit func(float64, ...string)) { emit(float64(value())) })
 	}

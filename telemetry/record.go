@@ -11,6 +11,7 @@ const (
 	eventReopen     = "reopen"     // it continues in this file
 	eventHandshake  = "handshake"  // one per handshake, see [Telemetry.Handshake]
 	eventRequest    = "request"    // one per request
+	eventTrust      = "trust"      // one per change of an item of trust, see [Telemetry.TrustChanged]
 	eventSuppressed = "suppressed" // failed handshakes without a record of their own
 	eventLost       = "lost"       // records that are missing
 	eventSeal       = "seal"       // see [VerifySeals]

@@ -66,6 +66,9 @@ func (t *Telemetry) Request(r *Request) {
 		t.requestSpans(r, tr)
 	}
 	t.measureRequest(r, tr)
+	if r.Decision != DecisionAllowed {
+		t.denials.add(r)
+	}
 	if t.audit == nil {
 		return
 	}

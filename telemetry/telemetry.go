@@ -65,6 +65,7 @@ type Options struct {
 	MaxSeries int
 
 	RecentRefusals int // handshakes that [Telemetry.RecentRefusals] remembers; 64
+	RecentDenials  int // requests that [Telemetry.RecentDenials] remembers; 64
 
 	Now func() time.Time // time.Now
 }
@@ -77,6 +78,7 @@ type Telemetry struct {
 	meter   *meter
 	audit   *auditLog // nil: off
 	recent  *ring
+	denials *denialRing
 	sampler *sampler
 	tracer  trace.Tracer // nil: no spans
 	hide    bool
@@ -84,7 +86,7 @@ type Telemetry struct {
 
 	handshakes table[handshakeKey, handshakeSeries]
 	requests   table[requestKey, requestSeries]
-	auditCount struct{ handshakes, requests *series }
+	auditCount struct{ handshakes, requests, trust *series }
 
 	configLoaded atomic.Int64 // seconds since 1970; 0: never
 
@@ -111,6 +113,7 @@ func New(o Options) (*Telemetry, error) {
 		now:     now,
 		meter:   newMeter(limit, now),
 		recent:  newRing(cmp.Or(o.RecentRefusals, 64)),
+		denials: newDenialRing(cmp.Or(o.RecentDenials, 64)),
 		sampler: newSampler(0),
 		hide:    o.HideIdentityPaths,
 		domains: make(map[workloadid.Origin]string, len(o.TrustDomains)),
@@ -138,7 +141,7 @@ func check(o Options) error {
 	switch {
 	case math.IsNaN(o.TraceRatio) || o.TraceRatio > 1:
 		return fmt.Errorf("telemetry: trace ratio is %v, want at most 1", o.TraceRatio)
-	case o.MaxSeries < 0 || o.RecentRefusals < 0 || o.PushInterval < 0:
+	case o.MaxSeries < 0 || o.RecentRefusals < 0 || o.RecentDenials < 0 || o.PushInterval < 0:
 		return errors.New("telemetry: negative option")
 	case o.OTLPEndpoint == "":
 		return nil

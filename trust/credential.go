@@ -99,7 +99,7 @@ func parseChain(data []byte, keyToo bool) ([]*x509.Certificate, *Error) {
 		}
 	}
 	if chain == nil {
-		return nil, &Error{Reason: ReasonEmpty, Detail: "no certificate"}
+		return nil, &Error{Reason: ReasonNoCertificate}
 	}
 	return chain, nil
 }
@@ -154,7 +154,7 @@ func parseKey(data []byte, chainToo bool) (crypto.Signer, *Error) {
 		}
 	}
 	if key == nil {
-		return nil, &Error{Reason: ReasonEmpty, Detail: "no private key"}
+		return nil, &Error{Reason: ReasonNoKey}
 	}
 	return key, nil
 }

@@ -12,7 +12,9 @@ type Reason uint8
 // The reasons. ReasonNone is the zero value: nothing is wrong.
 const (
 	ReasonNone            Reason = iota
-	ReasonEmpty                  // nothing in the file, or no certificate or key
+	ReasonEmpty                  // nothing in the file, or only white space
+	ReasonNoCertificate          // something, and no PEM certificate among it
+	ReasonNoKey                  // something, and no PEM private key among it
 	ReasonTooLarge               // over MaxDocumentBytes or MaxAnchors
 	ReasonEncoding               // neither PEM nor JSON, or damaged PEM
 	ReasonBlock                  // a PEM block that does not belong there
@@ -39,6 +41,8 @@ const (
 var reasonText = [...]string{
 	ReasonNone:            "no fault",
 	ReasonEmpty:           "there is nothing in it",
+	ReasonNoCertificate:   "there is no PEM certificate in it",
+	ReasonNoKey:           "there is no PEM private key in it",
 	ReasonTooLarge:        "it is too large",
 	ReasonEncoding:        "it is not well-formed PEM",
 	ReasonBlock:           "this kind of PEM block does not belong here",

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,9 @@ func (d *document) parsePEM(data []byte) *Error {
 	blocks, fault := pemBlocks(data)
 	if fault != nil {
 		return fault
+	}
+	if blocks == nil {
+		return &Error{Reason: ReasonNoCertificate, Detail: fmt.Sprintf("found: %s; want: -----BEGIN CERTIFICATE----- or a SPIFFE bundle in JSON", beginning(data))}
 	}
 	for i, block := range blocks {
 		place := fmt.Sprintf("block %d", i+1)
@@ -30,7 +34,20 @@ func (d *document) parsePEM(data []byte) *Error {
 	return nil
 }
 
-// pemBlocks splits data into at least one block. [pem.Decode] passes over what
+// beginning quotes the start of what is no PEM. It is long enough to recognise a
+// web page, another format or another file, and too short to tell what a key is
+// that was put in the wrong place.
+func beginning(data []byte) string {
+	const maxBytes = 24
+	line, _, _ := strings.Cut(string(bytes.TrimSpace(data[:min(len(data), 1<<10)])), "\n")
+	line = strings.TrimSpace(line)
+	if len(line) > maxBytes {
+		return strconv.QuoteToASCII(line[:maxBytes]) + "…"
+	}
+	return strconv.QuoteToASCII(line)
+}
+
+// pemBlocks splits data into blocks, nil when there is none. [pem.Decode] passes over what
 // it does not understand, which would make a damaged certificate vanish without
 // a word; here whatever looks like a boundary must be one.
 func pemBlocks(data []byte) ([]*pem.Block, *Error) {
@@ -55,9 +72,6 @@ func pemBlocks(data []byte) ([]*pem.Block, *Error) {
 			return nil, &Error{Reason: ReasonEncoding, Place: fmt.Sprintf("block %d", len(blocks)+1), Detail: "a certificate has no headers (RFC 7468 §2)"}
 		}
 		blocks, rest = append(blocks, block), after
-	}
-	if blocks == nil {
-		return nil, &Error{Reason: ReasonEmpty, Detail: "no PEM block"}
 	}
 	return blocks, nil
 }

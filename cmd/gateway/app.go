@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"verigate/admin"
@@ -32,6 +32,7 @@ type app struct {
 	telemetry *telemetry.Telemetry
 	gateway   *gateway.Gateway
 	admin     *admin.Server
+	stopping  atomic.Bool // set before anybody is told so
 
 	mu       sync.Mutex // guards what follows; never held while files are read
 	config   *config.Config
@@ -61,7 +62,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	}
 	o.OnReload = a.trustReloaded
 	if a.files, err = files.Open(o, &a.store); err != nil {
-		return a, invalid(err)
+		return a, invalid(placed(c, err))
 	}
 	if a.cache, err = verifycache.New(c.CacheOptions()); err != nil {
 		return a, invalid(fmt.Errorf("cache: %w", err))
@@ -72,7 +73,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 		to.Audit.Writer = os.Stdout
 	}
 	if a.telemetry, err = telemetry.New(to); err != nil {
-		return a, fmt.Errorf("telemetry: %w", err)
+		return a, placed(c, err)
 	}
 	program, err := c.Program(a.deps())
 	if err != nil {
@@ -85,14 +86,14 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	}
 	if a.gateway, err = gateway.New(options, program); err != nil {
 		program.Close(noWait())
-		return a, err
+		return a, placed(c, err)
 	}
 	a.admin, err = admin.Listen(admin.Options{
 		Address: c.AdminAddress(), Pprof: c.File.Admin.Pprof, Log: log,
 		Metrics: a.telemetry.Handler(), Readiness: a.readiness, Status: a.status,
 	})
 	if err != nil {
-		return a, err
+		return a, placed(c, err)
 	}
 	a.observe()
 	return a, nil
@@ -126,6 +127,8 @@ func (a *app) observe() {
 	a.telemetry.ObserveCache(a.cache.Stats)
 	a.telemetry.ObserveConnections(a.gateway.Connections)
 	a.telemetry.ObserveTrust(a.expiries)
+	a.telemetry.ObserveTrustItems(a.trustItems)
+	a.trustReloaded(a.files.Status())
 	a.telemetry.ConfigReload(nil)
 }
 
@@ -164,16 +167,34 @@ func (a *app) serve(ctx context.Context, reload <-chan struct{}) error {
 // drain ends serving: requests in flight finish, within the configured time.
 func (a *app) drain(served <-chan error) error {
 	timeout := a.currentConfig().DrainTimeout()
+	a.stopping.Store(true)
 	a.log.Info("draining", "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := a.gateway.Drain(ctx); err != nil {
 		a.log.Warn("connections had to be cut", "error", err)
 	}
-	err := <-served
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		// With audit.on_full: block and a dead disk, requests wait to be recorded.
+		// The time is up: they are let go, and counted as lost.
+		a.flush()
+		err = <-served
+	}
 	a.release(ctx)
 	a.log.Info("stopped")
 	return err
+}
+
+// flush writes out what telemetry holds, for a few seconds at most.
+func (a *app) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := a.telemetry.Shutdown(ctx); err != nil {
+		a.log.Warn("not everything could be flushed", "error", err)
+	}
 }
 
 // release closes what open opened, as far as it came.
@@ -234,8 +255,8 @@ func (a *app) apply() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sameListeners(old, c); err != nil {
-		return nil, err
+	if field := c.Fixed(old); field != "" {
+		return nil, c.At(field, "differs from what is in force, and a reload cannot change it", "restart to apply it")
 	}
 	next, err := sources(c)
 	if err != nil {
@@ -247,7 +268,7 @@ func (a *app) apply() (*config.Config, error) {
 	}
 	next.OnReload, before.OnReload = a.trustReloaded, a.trustReloaded
 	if err := a.files.Replace(next); err != nil {
-		return nil, err
+		return nil, placed(c, err)
 	}
 	program, err := c.Program(a.deps())
 	if err != nil {
@@ -257,41 +278,62 @@ func (a *app) apply() (*config.Config, error) {
 	return c, nil
 }
 
-// sameListeners refuses changes that only a new process can make.
-func sameListeners(old, new *config.Config) error {
-	for _, part := range []struct {
-		name     string
-		old, new any
-	}{
-		{"listeners", old.File.Listeners, new.File.Listeners},
-		{"admin", old.File.Admin, new.File.Admin},
-		{"telemetry", old.File.Telemetry, new.File.Telemetry},
-		{"cache", old.File.Cache, new.File.Cache},
-		{"handshake_tokens", old.File.HandshakeTokens, new.File.HandshakeTokens},
-	} {
-		if !reflect.DeepEqual(part.old, part.new) {
-			return fmt.Errorf("%s: the section differs from the one in force, and a reload cannot change it; restart to apply it", part.name)
-		}
-	}
-	return nil
-}
-
 func (a *app) currentConfig() *config.Config {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.config
 }
 
-// trustReloaded tells what became of changed files.
+// trustReloaded tells what a look at the files changed. A fault that lasts is told
+// once; /readyz, /status and a metric have it until it is mended.
 func (a *app) trustReloaded(s files.Status) {
-	if err := s.Err(); err != nil {
-		a.log.Error("trust not fully reloaded; the last good state stays in force", "error", err)
+	tell := func(outcome string, item files.ItemStatus, now, previous trust.Digest) {
+		a.telemetry.TrustChanged(telemetry.TrustChange{
+			Outcome: outcome, Kind: item.Kind, Name: item.Name, Digest: now, Previous: previous, Err: item.Err,
+		})
+		level, message := slog.LevelInfo, "trust "+outcome
+		what := []slog.Attr{slog.String("kind", item.Kind), slog.String("name", item.Name)}
+		if outcome == telemetry.TrustLoaded && !previous.IsZero() {
+			message = "trust reloaded"
+		}
+		if !now.IsZero() {
+			what = append(what, slog.String("digest", digestPrefix(now)))
+		}
+		if previous != now && !previous.IsZero() {
+			what = append(what, slog.String("previous", digestPrefix(previous)))
+		}
+		if outcome == telemetry.TrustRefused {
+			level, message = slog.LevelError, "trust not reloaded; the last good state stays in force"
+			what = append(what, slog.Any("error", item.Err))
+		}
+		a.log.LogAttrs(context.Background(), level, message, what...)
 	}
 	for _, item := range s.Items {
-		if item.Err != nil && a.telemetry != nil {
-			a.telemetry.TrustReloadFailed(item.Kind)
+		switch item.Change {
+		case files.Unchanged:
+		case files.Loaded:
+			tell(telemetry.TrustLoaded, item, item.Digest, item.Previous)
+		case files.Refused:
+			tell(telemetry.TrustRefused, item, item.Digest, item.Previous)
+		case files.Repaired:
+			tell(telemetry.TrustRepaired, item, item.Digest, item.Previous)
 		}
 	}
+	for _, item := range s.Removed {
+		item.Err = nil
+		tell(telemetry.TrustRemoved, item, trust.Digest{}, item.Digest)
+	}
+}
+
+// digestPrefix is enough of a digest to tell two versions of an item apart.
+func digestPrefix(d trust.Digest) string { return d.String()[:16] }
+
+// trustItems says how bundles and credentials fare.
+func (a *app) trustItems() (all []telemetry.TrustItem) {
+	for _, item := range a.files.Status().Items {
+		all = append(all, telemetry.TrustItem{Kind: item.Kind, Name: item.Name, LoadedAt: item.LoadedAt, Degraded: item.Err != nil})
+	}
+	return all
 }
 
 // readiness says whether the gateway should get traffic. A reload that was refused
@@ -302,7 +344,7 @@ func (a *app) readiness() (r admin.Readiness) {
 	a.mu.Unlock()
 	now := time.Now()
 
-	if a.gateway.Draining() {
+	if a.stopping.Load() || a.gateway.Draining() {
 		r.NotReady = append(r.NotReady, "draining: the process has been asked to stop")
 	}
 	expired := map[string]bool{}
@@ -327,7 +369,12 @@ func (a *app) readiness() (r admin.Readiness) {
 		}
 	}
 	if audit := a.telemetry.AuditStatus(); audit.Enabled && !audit.Healthy {
-		r.Degraded = append(r.Degraded, "audit: records cannot be written: "+audit.LastError)
+		why := "audit: records cannot be written: " + audit.LastError
+		if c.File.Telemetry.Audit.OnFull == telemetry.OnFullBlock {
+			r.NotReady = append(r.NotReady, why) // soon nothing will be answered
+		} else {
+			r.Degraded = append(r.Degraded, why)
+		}
 	}
 	return r
 }
@@ -370,6 +417,7 @@ func (a *app) status() admin.Status {
 		Cache:     admin.CacheOf(a.cache.Stats()),
 		Listeners: []admin.ListenerStatus{}, Credentials: []admin.CredentialStatus{},
 		Audit: admin.AuditOf(a.telemetry.AuditStatus()), Refusals: admin.RefusalsOf(a.telemetry.RecentRefusals()),
+		Denials: admin.DenialsOf(a.telemetry.RecentDenials()),
 	}
 	s.Routes, s.Upstreams = admin.ProgramOf(a.gateway.Program())
 	for _, l := range a.gateway.Listeners() {

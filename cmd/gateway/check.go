@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,17 +20,26 @@ import (
 
 func newCheckCommand() *cobra.Command {
 	var asJSON bool
+	var path string
 	c := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Find what is wrong with a configuration and the files that it names",
 		Long: `check reads a configuration and every file that it names, and compiles all of it as run
 would, without binding a port or contacting anybody. Every problem is reported with its
-place. The exit code is 0 if run could start, 3 if not.`,
-		Args: cobra.ExactArgs(1),
+place. The exit code is 0 if run could start, 3 if not. FILE is gateway.yaml if it is not
+given; -c FILE is the same, as for run.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return check(c.OutOrStdout(), args[0], asJSON)
+			if len(args) == 1 {
+				if c.Flags().Changed("config") && path != args[0] {
+					return usage("two configurations are named, %s and %s; check one at a time", path, args[0])
+				}
+				path = args[0]
+			}
+			return check(c.OutOrStdout(), path, asJSON)
 		},
 	}
+	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
 	c.Flags().BoolVar(&asJSON, "json", false, "answer with one JSON object")
 	return c
 }
@@ -70,6 +81,11 @@ func (r *checkReport) compile(path string) error {
 	if err != nil {
 		return err
 	}
+	if file := c.TelemetryOptions().Audit.File; file != "" {
+		if err := appendable(file); err != nil {
+			r.add(c.At("telemetry.audit.file", err.Error(), "the account that runs the gateway must be able to write it, and its folder must exist"))
+		}
+	}
 	o, err := sources(c)
 	if err != nil {
 		return err
@@ -77,7 +93,7 @@ func (r *checkReport) compile(path string) error {
 	var store trust.Store
 	source, err := files.Open(o, &store)
 	if err != nil {
-		return err
+		return placed(c, err)
 	}
 	cache, err := verifycache.New(c.CacheOptions())
 	if err != nil {
@@ -99,12 +115,40 @@ func (r *checkReport) compile(path string) error {
 			r.Notes = append(r.Notes, fmt.Sprintf("%s %s: %s", item.Kind, item.Name, note))
 		}
 	}
-	r.Notes = append(r.Notes, expiryNotes(store.Load(), c, source, time.Now())...)
+	r.Notes = append(r.Notes, trustNotes(store.Load(), c, source, time.Now())...)
 	r.Summary = strings.Join([]string{
 		counted(len(c.File.Listeners), "listener"), counted(len(store.Load().Bundles()), "trust domain"),
 		counted(len(c.File.Routes), "route"), counted(len(c.File.Upstreams), "upstream"),
 	}, ", ")
 	return nil
+}
+
+// appendable reports why a file could not be opened to append to it, or be made.
+// It leaves nothing behind.
+func appendable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		probe, err := os.CreateTemp(filepath.Dir(path), ".check-*")
+		if err != nil {
+			if fault, ok := errors.AsType[*os.PathError](err); ok {
+				err = fault.Err // its path is that of the probe
+			}
+			return fmt.Errorf("%s cannot be made: %w", path, err)
+		}
+		return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder", path)
+	case !info.Mode().IsRegular():
+		return nil // opening a pipe can wait for ever, or be noticed at its other end
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // counted is a number with its noun.
@@ -115,20 +159,39 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// expiryNotes warns of what will stop working soon.
-func expiryNotes(s *trust.Snapshot, c *config.Config, source *files.Source, now time.Time) (notes []string) {
+// span is a time that is left, in the largest unit that says enough.
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return counted(int(d.Round(time.Hour)/(24*time.Hour)), "day")
+	case d >= 2*time.Hour:
+		return counted(int(d.Round(time.Minute)/time.Hour), "hour")
+	case d >= 2*time.Minute:
+		return counted(int(d.Round(time.Second)/time.Minute), "minute")
+	}
+	return counted(int(d/time.Second), "second")
+}
+
+// trustNotes warns of anchors that are of no use and of what will stop working soon.
+func trustNotes(s *trust.Snapshot, c *config.Config, source *files.Source, now time.Time) (notes []string) {
 	const soon = 14 * 24 * time.Hour
 	for _, b := range s.Bundles() {
 		for _, a := range b.Anchors() {
+			if !a.IsCA {
+				// checkIssuer of certpath makes no exception for anchors (PKIX-09).
+				notes = append(notes, fmt.Sprintf("bundle %s: anchor %q is not a CA certificate (basicConstraints), so nothing can chain to it", b.Origin(), a.Subject))
+			}
 			if left := a.NotAfter.Sub(now); left < soon && left > 0 {
-				notes = append(notes, fmt.Sprintf("bundle %s: anchor %q expires in %s", b.Origin(), a.Subject, left.Round(time.Minute)))
+				notes = append(notes, fmt.Sprintf("bundle %s: anchor %q expires in %s", b.Origin(), a.Subject, span(left)))
 			}
 		}
 	}
 	for _, k := range c.Credentials() {
 		if h := source.Credential(k.Name); h != nil {
-			if left := h.Credential().NotAfter().Sub(now); left < time.Hour {
-				notes = append(notes, fmt.Sprintf("credential %s: expires in %s", k.Name, left.Round(time.Second)))
+			if left := h.Credential().NotAfter().Sub(now); left <= 0 {
+				notes = append(notes, fmt.Sprintf("credential %s: has expired, so no handshake can be served with it", k.Name))
+			} else if left < time.Hour {
+				notes = append(notes, fmt.Sprintf("credential %s: expires in %s", k.Name, span(left)))
 			}
 		}
 	}
@@ -136,14 +199,18 @@ func expiryNotes(s *trust.Snapshot, c *config.Config, source *files.Source, now 
 }
 
 func (r *checkReport) add(err error) {
-	if problems, ok := errors.AsType[config.Problems](err); ok {
-		r.Problems = append(r.Problems, problems...)
-		return
-	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			r.add(e)
 		}
+		return
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		r.Problems = append(r.Problems, problems...)
+		return
+	}
+	if problem, ok := errors.AsType[config.Problem](err); ok {
+		r.Problems = append(r.Problems, problem)
 		return
 	}
 	r.Problems = append(r.Problems, config.Problem{File: r.File, What: err.Error()})

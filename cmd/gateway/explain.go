@@ -21,6 +21,7 @@ import (
 	"verigate/config"
 	"verigate/gateway"
 	"verigate/policy"
+	"verigate/telemetry"
 	"verigate/trust"
 	"verigate/trust/files"
 	"verigate/verifycache"
@@ -45,8 +46,8 @@ func newExplainCommand() *cobra.Command {
 		Short: "Say why a certificate is accepted or refused, step by step",
 		Long: `explain judges a certificate chain as the gateway would, with the same code, and shows
 each step: identifier, trust domain, every candidate path and why it failed, assurance
-level, and, if a request is given, the route and the rule that decides. Nothing is
-contacted; no gateway has to run.
+level, and, if a request is given, whether the listener's HTTP gate lets it pass, the route
+and the rule that decides. Nothing is contacted; no gateway has to run.
 
   gateway explain --config gateway.yaml --cert chain.pem
   gateway explain --config gateway.yaml --cert chain.pem --method GET --host pay.example --path /v1/x
@@ -55,9 +56,11 @@ contacted; no gateway has to run.
 
 The chain is PEM, leaf first, as the client would present it. Each certificate is shown
 with serial number and the SHA-256 of its public key, in the form that deny and assurance
-of a configuration want them. The exit code is 0 if the certificate is accepted (and the
-request granted), 4 if not. With --json there is one
-object with at least verdict, reason, depth, identity and trust_domain.
+of a configuration want them. A request is granted (the audit record then says allowed),
+denied by policy or for want of a route, or refused because it is malformed or on the wrong
+connection. The exit code is 0 if the certificate is accepted (and the request granted), 4
+if not. With --json there is one object with at least verdict, reason, depth, identity and
+trust_domain.
 
 With --batch, cases are read from standard input, one JSON object a line (id, kind, roots,
 inters, leaf as base64 DER, time; optional trust_domain and profile: pkix or workload),
@@ -65,6 +68,12 @@ and each is answered with one line {"id","ok","reason","depth","err"}. Verdicts 
 workload profile go through the verification cache unless --no-cache is given; the pkix
 profile, which has no identity to remember, never does.`,
 		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return reasonCodes(), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1:
@@ -79,7 +88,7 @@ profile, which has no identity to remember, never does.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.config, "config", "", "configuration file to judge by")
+	flags.StringVarP(&f.config, "config", "c", "", "configuration file to judge by")
 	flags.StringVar(&f.listener, "listener", "", "listener whose trust domains count (default: the first)")
 	flags.StringVar(&f.anchors, "anchors", "", "anchors to judge by, instead of a configuration: PEM or SPIFFE bundle JSON")
 	flags.StringVar(&f.trustDomain, "trust-domain", "", "origin that --anchors belong to, such as spiffe://prod.example")
@@ -94,7 +103,22 @@ profile, which has no identity to remember, never does.`,
 	flags.BoolVar(&f.json, "json", false, "answer with one JSON object")
 	flags.BoolVar(&f.batch, "batch", false, "answer cases from standard input")
 	flags.BoolVar(&f.noCache, "no-cache", false, "with --batch: verify every chain anew")
+	complete(c, "role", func() []string { return []string{"client", "server"} })
+	complete(c, "listener", func() []string { return listenerNames(f.config) })
 	return c
+}
+
+// listenerNames are those of a configuration, none if it has mistakes.
+func listenerNames(path string) []string {
+	c, err := config.Load(cmp.Or(path, defaultConfig))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, l := range c.File.Listeners {
+		names = append(names, l.Name)
+	}
+	return names
 }
 
 // explanation is the answer, as --json prints it.
@@ -137,8 +161,11 @@ type stepLine struct {
 
 // answer is what a request would come to.
 type answer struct {
-	Decision string   `json:"decision"` // granted or refused
+	Decision string   `json:"decision"` // granted, denied or refused
+	Stage    string   `json:"stage"`    // what decided: http gate, routing or policy
 	Reason   string   `json:"reason,omitempty"`
+	Status   int      `json:"status,omitempty"` // of the gate's response
+	Detail   string   `json:"detail,omitempty"`
 	Route    string   `json:"route,omitempty"`
 	Rule     string   `json:"rule,omitempty"`
 	Upstream string   `json:"upstream,omitempty"`
@@ -164,13 +191,16 @@ func explain(in io.Reader, out io.Writer, f *explainFlags) error {
 	if err != nil {
 		return invalid(err)
 	}
-	snapshot, scope, c, err := f.trust()
+	snapshot, scope, c, listener, err := f.trust()
 	if err != nil {
 		return err
 	}
 	e, verdict := judge(chain, role, scope, snapshot, now)
 	if verdict.Accepted() && f.path != "" {
-		e.Request = decide(c, &verdict, f)
+		e.Request = f.gate(listener)
+		if e.Request == nil {
+			e.Request = decide(c, &verdict, f)
+		}
 	}
 	if err := e.print(out, f.json); err != nil {
 		return err
@@ -185,7 +215,15 @@ const (
 	verdictAccept   = "accept"
 	verdictReject   = "reject"
 	decisionGranted = "granted"
-	decisionRefused = "refused"
+	decisionDenied  = telemetry.DecisionDenied
+	decisionRefused = telemetry.DecisionRefused
+)
+
+// The stages at which requests are decided.
+const (
+	stageGate    = "http gate"
+	stageRouting = "routing"
+	stagePolicy  = "policy"
 )
 
 // consistent refuses questions of which a part would silently not be answered.
@@ -200,6 +238,8 @@ func (f *explainFlags) consistent() error {
 		return usage("--path is about the request of a client; leave it or --role server out")
 	case request && !strings.HasPrefix(f.path, "/"):
 		return usage("--path %q does not begin with a slash", f.path)
+	case request && f.host == "" && f.sni == "":
+		return usage("--path is about a request, and every request has a host; give --host NAME too")
 	case !request && (f.host != "" || len(f.headers) > 0):
 		return usage("--host and --header are about a request; give --path too")
 	case f.listener != "" && f.config == "":
@@ -239,59 +279,60 @@ func (f *explainFlags) situation() (certpath.Role, time.Time, error) {
 	return role, now, nil
 }
 
-// trust returns what to judge by: from a configuration, or from anchors alone.
-func (f *explainFlags) trust() (*trust.Snapshot, *verifycache.Scope, *config.Config, error) {
+// trust returns what to judge by: from a configuration, with the listener that is
+// asked about, or from anchors alone.
+func (f *explainFlags) trust() (*trust.Snapshot, *verifycache.Scope, *config.Config, *config.Listener, error) {
 	if f.config != "" {
 		return f.trustOfConfig()
 	}
 	origin, err := workloadid.ParseOrigin(f.trustDomain)
 	if err != nil {
-		return nil, nil, nil, usage("--trust-domain %q is not an origin such as spiffe://prod.example: %v", f.trustDomain, err)
+		return nil, nil, nil, nil, usage("--trust-domain %q is not an origin such as spiffe://prod.example: %v", f.trustDomain, err)
 	}
 	data, err := os.ReadFile(f.anchors)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	parsed, err := trust.ParseAnchors(f.anchors, data, origin)
 	if err != nil {
-		return nil, nil, nil, invalid(err)
+		return nil, nil, nil, nil, invalid(err)
 	}
 	bundle, err := trust.NewBundle(origin, trust.BundleOptions{Anchors: parsed.Anchors})
 	if err != nil {
-		return nil, nil, nil, invalid(err)
+		return nil, nil, nil, nil, invalid(err)
 	}
 	snapshot, err := trust.NewSnapshot([]*trust.Bundle{bundle}, nil)
 	if err != nil {
-		return nil, nil, nil, invalid(err)
+		return nil, nil, nil, nil, invalid(err)
 	}
 	scope, err := verifycache.NewScope("explain", []workloadid.Origin{origin})
-	return snapshot, scope, nil, err
+	return snapshot, scope, nil, nil, err
 }
 
-func (f *explainFlags) trustOfConfig() (*trust.Snapshot, *verifycache.Scope, *config.Config, error) {
+func (f *explainFlags) trustOfConfig() (*trust.Snapshot, *verifycache.Scope, *config.Config, *config.Listener, error) {
 	c, err := config.Load(f.config)
 	if err != nil {
-		return nil, nil, nil, invalid(err)
+		return nil, nil, nil, nil, invalid(err)
 	}
 	o, err := sources(c)
 	if err != nil {
-		return nil, nil, nil, invalid(err)
+		return nil, nil, nil, nil, invalid(err)
 	}
 	o.Credentials = nil // the gateway's own certificate does not matter here
 	var store trust.Store
 	if _, err := files.Open(o, &store); err != nil {
-		return nil, nil, nil, invalid(err)
+		return nil, nil, nil, nil, invalid(placed(c, err))
 	}
 	var names []string
 	for i := range c.File.Listeners {
 		l := &c.File.Listeners[i]
 		if f.listener == "" || f.listener == l.Name {
 			scope, err := l.Scope()
-			return store.Load(), scope, c, err
+			return store.Load(), scope, c, l, err
 		}
 		names = append(names, l.Name)
 	}
-	return nil, nil, nil, usage("--listener %q does not exist; there are %s", f.listener, strings.Join(names, ", "))
+	return nil, nil, nil, nil, usage("--listener %q does not exist; there are %s", f.listener, strings.Join(names, ", "))
 }
 
 // judge asks the live path for the verdict and the path validator for the steps.
@@ -382,7 +423,14 @@ func decide(c *config.Config, v *verifycache.Verdict, f *explainFlags) *answer {
 			return value, ok
 		},
 	})
-	a := &answer{Decision: decisionRefused, Reason: string(decision.Reason)}
+	a := &answer{Decision: decisionDenied, Stage: stagePolicy, Reason: string(decision.Reason)}
+	switch decision.Reason {
+	case gateway.ReasonMisdirected:
+		a.Decision, a.Stage = decisionRefused, stageRouting
+	case gateway.ReasonNoRoute:
+		a.Stage = stageRouting
+	default: // a rule, or the want of one
+	}
 	if decision.Route != nil {
 		a.Route, a.Upstream = decision.Route.Name, decision.Route.Upstream
 	}
@@ -421,6 +469,10 @@ func (e *explanation) print(out io.Writer, asJSON bool) error {
 	if r := e.Request; r != nil {
 		p.line("")
 		p.verdict(r.Decision == decisionGranted, r.Decision, r.Reason)
+		if r.Stage == stageGate {
+			p.field("by", fmt.Sprintf("the strict %s, with status %d; no route was looked for", r.Stage, r.Status))
+		}
+		p.field("why", r.Detail)
 		p.field("missing", strings.Join(r.Missing, ", "))
 		p.field("route", r.Route)
 		p.field("rule", r.Rule)

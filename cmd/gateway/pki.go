@@ -25,6 +25,9 @@ const (
 	pkiIssuingKey  = "issuing.key"
 )
 
+// pkiIssuingName follows the trust domain in the name of an issuing CA.
+const pkiIssuingName = " development issuing CA"
+
 func newPKICommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pki",
@@ -38,7 +41,8 @@ in a folder and its certificates live for a day: never use it in production.
 
 init writes root.pem (the trust anchor: what "anchors: {file: …}" wants) and an issuing
 CA below it. issue writes NAME.pem (certificate and intermediate) and NAME.key, where
-NAME is the last segment of the identifier.`,
+NAME is the last segment of the identifier. Files of the CA and of another identity are
+never overwritten.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -71,6 +75,7 @@ func newPKIInitCommand() *cobra.Command {
 	c.Flags().StringVar(&dir, "dir", "pki", "folder to write to")
 	c.Flags().StringVar(&origin, "trust-domain", "spiffe://dev.example", "origin that the CA is for")
 	c.Flags().StringVar(&key, "key", string(devpki.P256), "kind of keys: p256, p384, rsa2048 or ed25519")
+	complete(c, "key", keyTypes)
 	c.Flags().DurationVar(&lifetime, "lifetime", 7*devpki.DefaultLifetime, "how long the CA lives")
 	return c
 }
@@ -84,7 +89,7 @@ func initPKI(dir string, td workloadid.Origin, key devpki.KeyType, lifetime time
 	if err != nil {
 		return err
 	}
-	issuing, err := root.NewIntermediate(devpki.CAOptions{Name: td.TrustDomain() + " development issuing CA", Key: key, NotAfter: until})
+	issuing, err := root.NewIntermediate(devpki.CAOptions{Name: td.TrustDomain() + pkiIssuingName, Key: key, NotAfter: until})
 	if err != nil {
 		return err
 	}
@@ -117,7 +122,12 @@ func newPKIIssueCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := devpki.LeafOptions{URIs: []string{id.String()}, DNS: dns, Key: devpki.KeyType(key), NotAfter: time.Now().Add(lifetime)}
+			if lifetime <= 0 {
+				return usage("--lifetime %v is over before it begins", lifetime)
+			}
+			// The whole validity is what max_certificate_lifetime bounds.
+			from := time.Now().Add(-min(devpki.Backdate, lifetime/10))
+			o := devpki.LeafOptions{URIs: []string{id.String()}, DNS: dns, Key: devpki.KeyType(key), NotBefore: from, NotAfter: from.Add(lifetime)}
 			for _, text := range ips {
 				ip, err := netip.ParseAddr(text)
 				if err != nil {
@@ -125,12 +135,18 @@ func newPKIIssueCommand() *cobra.Command {
 				}
 				o.IPs = append(o.IPs, ip)
 			}
+			if out == "" {
+				out = filepath.Join(dir, id.Path()[strings.LastIndexByte(id.Path(), '/')+1:])
+			}
+			if err := mayWrite(dir, out, id); err != nil {
+				return err
+			}
 			leaf, err := issuing.Issue(o)
 			if err != nil {
 				return err
 			}
-			if out == "" {
-				out = filepath.Join(dir, id.Path()[strings.LastIndexByte(id.Path(), '/')+1:])
+			if domain, ok := strings.CutSuffix(issuing.Certificate.Subject.CommonName, pkiIssuingName); ok && domain != id.Origin().TrustDomain() {
+				fmt.Fprintf(c.ErrOrStderr(), "note: the CA in %s is for the trust domain %s, so its anchors will not vouch for %s\n", dir, domain, id)
 			}
 			if err := writeCredential(out+".pem", out+".key", leaf); err != nil {
 				return err
@@ -143,10 +159,53 @@ func newPKIIssueCommand() *cobra.Command {
 	c.Flags().StringVar(&dir, "dir", "pki", "folder of the CA")
 	c.Flags().StringVar(&out, "out", "", "files to write, without .pem and .key (default: the identifier's last segment, in the CA's folder)")
 	c.Flags().StringVar(&key, "key", string(devpki.P256), "kind of key: p256, p384, rsa2048 or ed25519")
+	complete(c, "key", keyTypes)
 	c.Flags().StringSliceVar(&dns, "dns", nil, "DNS names that the certificate is for as well")
 	c.Flags().StringSliceVar(&ips, "ip", nil, "IP addresses that the certificate is for as well")
-	c.Flags().DurationVar(&lifetime, "lifetime", devpki.DefaultLifetime, "how long the certificate lives")
+	c.Flags().DurationVar(&lifetime, "lifetime", devpki.DefaultLifetime, "how long the certificate lives; a bit of it, up to five minutes, lies in the past, for clocks that are behind")
 	return c
+}
+
+// mayWrite refuses to issue a certificate to files that belong to somebody else:
+// the CA itself, or another identity whose last segment is the same.
+func mayWrite(dir, out string, id workloadid.ID) error {
+	const hint = "choose other files with --out NAME, or remove these"
+	if filepath.Clean(filepath.Dir(out)) == filepath.Clean(dir) {
+		for _, name := range []string{pkiRootCert, pkiIssuingCert} {
+			if filepath.Base(out)+".pem" == name {
+				return usage("%s.pem and %s.key are the files of the CA itself; choose other files with --out NAME", out, out)
+			}
+		}
+	}
+	data, err := os.ReadFile(out + ".pem")
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(out + ".key"); err == nil {
+			return usage("%s.key exists and has no certificate beside it that says whose it is; %s", out, hint)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	chain, err := readChain(out+".pem", data)
+	if err != nil {
+		return usage("%s.pem exists and is no certificate of %s (%v); %s", out, id, err, hint)
+	}
+	if uris := chain[0].URIs; chain[0].IsCA || len(uris) != 1 || uris[0].String() != id.String() {
+		return usage("%s.pem exists and is a certificate of %s; %s", out, ownerOf(chain[0]), hint)
+	}
+	return nil
+}
+
+// ownerOf says in a few words whose certificate c is.
+func ownerOf(c *x509.Certificate) string {
+	if len(c.URIs) == 1 && !c.IsCA {
+		return c.URIs[0].String()
+	}
+	if c.Subject.String() == "" {
+		return "somebody else"
+	}
+	return c.Subject.String()
 }
 
 // loadPKI reads the issuing CA that init wrote to dir.

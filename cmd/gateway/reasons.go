@@ -37,7 +37,7 @@ var reasonHelp = map[string]string{
 	string(gateway.ReasonNoRoute):               "No route matches the request; unmatched requests have no default. Compare SNI, host, path, method and caller with the routes: `gateway explain --config FILE --cert chain.pem --host … --path …`.",
 	string(gateway.ReasonMisdirected):           "The connection was opened for one host and the request is for another with its own routes. Open a new connection with the right server name.",
 	string(gateway.ReasonPolicyDenied):          "The caller is authenticated, and no allow rule of the route is about it. If it should be allowed, add a rule for its identity.",
-	string(gateway.ReasonMethodNotAllowed):      "The caller may use the route, but not with this method. See methods in the allow rule.",
+	string(gateway.ReasonMethodNotAllowed):      "With status 501: the listener lets no such method pass; see http.methods of the listener. With status 403: the caller may use the route, but not with this method; see methods in the allow rule.",
 	string(gateway.ReasonAssuranceInsufficient): "The caller may use the route only with a higher level of assurance. See require in the allow rule and assurance under the caller's trust domain.",
 	string(gateway.ReasonTrustChanged):          "The caller was authenticated when it connected and would not be any more: anchors, deny-list or policy changed, or its certificate expired.",
 	string(gateway.ReasonRequestTimeout):        "The request's body made no progress for body_timeout.",

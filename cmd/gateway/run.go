@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// defaultConfig is the configuration that run and check take when none is named.
+const defaultConfig = "gateway.yaml"
 
 func newRunCommand() *cobra.Command {
 	var path string
@@ -21,7 +23,8 @@ func newRunCommand() *cobra.Command {
 		Long: `run serves until SIGTERM or SIGINT; then requests in flight finish (drain_timeout) and
 it exits with 0; a second signal ends it at once. SIGHUP reloads the configuration and
 every file that it names and reopens the audit file; if anything is wrong, the old state
-stays in force, and log, /readyz, /status and metrics say why. Anchors, certificates and
+stays in force, and log, /readyz, /status and metrics say why. Listeners (their
+trust_domains too), admin, telemetry, cache and handshake_tokens take a restart. Anchors, certificates and
 keys are also watched and taken up by themselves.
 
   gateway config example > gateway.yaml
@@ -37,7 +40,7 @@ standard output.`,
 			return run(ctx, path, logger(verbose))
 		},
 	}
-	c.Flags().StringVarP(&path, "config", "c", "gateway.yaml", "configuration file")
+	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log what is only for developers")
 	return c
 }
@@ -51,9 +54,6 @@ func logger(verbose bool) *slog.Logger {
 }
 
 func run(ctx context.Context, path string, log *slog.Logger) error {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return invalid(fmt.Errorf("%s does not exist; name the configuration with -c FILE, write one to start from with `gateway config example > %s`, or see it work with `gateway demo`", path, path))
-	}
 	a, err := open(path, log)
 	if err != nil {
 		return err

@@ -287,7 +287,7 @@ func TestReloadTakesUpWhatIsGoodAndKeepsTheOldStateOtherwise(t *testing.T) {
 	}
 	f.write(t, "gateway.yaml", string(content)+"cache: {max_entries: 7}\n")
 	p.signal(t, syscall.SIGHUP)
-	if line := p.await(t, "configuration not reloaded"); !strings.Contains(line, "cache: the section differs") {
+	if line := p.await(t, "configuration not reloaded"); !strings.Contains(line, "cache.max_entries: differs from what is in force") {
 		t.Errorf("the log says %q, want the section that cannot be reloaded", line)
 	}
 	expect("/new", 200)

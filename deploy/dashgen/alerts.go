@@ -54,7 +54,7 @@ func alert(name, severity, lasting, expr, summary, description string) rule {
 func alerts() ruleFile {
 	recent := overLast("5m")
 	reloads := query{metric: telemetry.MetricConfigReloads, where: []match{is(telemetry.LabelOutcome, "failure")}}
-	byKind := query{metric: telemetry.MetricTrustReloadErrors, by: []string{telemetry.LabelKind}}
+	degraded := query{metric: telemetry.MetricTrustDegraded, by: []string{telemetry.LabelKind, telemetry.LabelName}}
 	shed := query{metric: telemetry.MetricConnectionRejected, by: []string{telemetry.LabelListener, telemetry.LabelReason}}
 	refusedHandshakes := query{metric: telemetry.MetricHandshakeDuration, where: []match{failed}, by: []string{telemetry.LabelErrorType}}
 	refusedRequests := query{metric: telemetry.MetricAuthorizationDecisions, where: []match{unserved}, by: []string{telemetry.LabelRoute, telemetry.LabelReason}}
@@ -104,10 +104,11 @@ func alerts() ruleFile {
 			"the last trust anchor of {{ $labels.trust_domain }} expires in {{ $value | humanizeDuration }}",
 			"Less than a week is left. After that every workload of the trust domain is refused. Get the new anchors into the bundle before workloads get certificates below them."),
 
-		alert("VerigateTrustReloadFailed", critical, "",
-			grew(byKind, "10m"),
-			"{{ $labels.instance }} could not reload a {{ $labels.kind }}",
-			"The last good one stays in force, so revocations and rotations do not arrive. /readyz names the file and says what is wrong with it."),
+		// A rotation that is found half done is looked at again within a second.
+		alert("VerigateTrustReloadFailed", critical, "1m",
+			recent.now("max", degraded)+" > 0",
+			"{{ $labels.instance }} cannot reload {{ $labels.kind }} {{ $labels.name }}",
+			"The last good one stays in force, so revocations and rotations do not arrive. /readyz names the file and says what is wrong with it. The alert lasts until that is mended."),
 
 		alert("VerigateConfigReloadFailed", warning, "",
 			overLast("15m").increase(reloads)+" > 0",
@@ -132,12 +133,4 @@ func alerts() ruleFile {
 func surge(q query) string {
 	now, then := overLast("5m").rate(q), overLast("1h").before("5m").rate(q)
 	return fmt.Sprintf("%s > 1 and %s > 5 * (%s or 0 * %s)", now, now, then, now)
-}
-
-// grew is true of a counter that grew in the window, also if its series did not
-// exist before: that is how counters by label begin, and increase() is blind to it.
-func grew(q query, window string) string {
-	s := overLast(window)
-	value := s.now("sum", q)
-	return fmt.Sprintf("%s > 0 or (%s > 0 unless %s)", s.increase(q), value, s.grouped("sum", q, s.series(q, "")+" offset "+window))
 }

@@ -65,6 +65,11 @@ func run(ctx context.Context, o options) (err error) {
 	if o.clients < 1 || o.keepaliveRate < o.clients || o.handshakeRate < o.clients {
 		return fmt.Errorf("-clients %d: each needs at least one arrival a second", o.clients)
 	}
+	if !o.serve { // before anything is built
+		if _, err := exec.LookPath(o.k6); err != nil {
+			return fmt.Errorf("there is no k6 at %q: `make loadtest` builds one and runs this with it, or name yours with -k6; -serve needs none", o.k6)
+		}
+	}
 	if o.address == "" {
 		o.address = "127.0.0.1:0"
 		if o.serve {

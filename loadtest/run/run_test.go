@@ -81,3 +81,15 @@ func TestRunWantsAnArrivalPerClient(t *testing.T) {
 		t.Error("run() without clients measures something")
 	}
 }
+
+func TestRunSaysHowToGetK6(t *testing.T) {
+	t.Parallel()
+	o := options{clients: 1, keepaliveRate: 1, handshakeRate: 1, k6: filepath.Join(t.TempDir(), "k6"), dir: filepath.Join(t.TempDir(), "dir")}
+	err := run(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "make loadtest") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("run() = %v without k6, want one line that says how to get it", err)
+	}
+	if _, err := os.Stat(o.dir); err == nil {
+		t.Error("run() made a folder before it looked for k6")
+	}
+}

@@ -109,24 +109,48 @@ func (n *set) settle(c candidates) *trust.Snapshot {
 	return snapshot
 }
 
-// commit makes c what is held.
-func (n *set) commit(c candidates, now time.Time) {
+// commit makes c what is held. last is how the items fared at the look before; it
+// returns those of them that n no longer has.
+func (n *set) commit(c candidates, last []ItemStatus, now time.Time) (removed []ItemStatus) {
 	for at, i := range n.bundles {
 		holdBundle(i, c.bundles[at], now)
 	}
 	for at, i := range n.credentials {
 		holdCredential(i, c.credentials[at], n.handles[i.status.Name], now)
 	}
+	before := make(map[[2]string]ItemStatus, len(last))
+	for _, s := range last {
+		before[s.key()] = s
+	}
+	for _, s := range n.statuses() {
+		s.compare(before[s.key()])
+		delete(before, s.key())
+	}
+	for _, s := range last {
+		if _, gone := before[s.key()]; gone {
+			removed = append(removed, s)
+		}
+	}
+	return removed
+}
+
+// statuses returns the status of all items, for changing it.
+func (n *set) statuses() []*ItemStatus {
+	var all []*ItemStatus
+	for _, i := range n.bundles {
+		all = append(all, &i.status)
+	}
+	for _, i := range n.credentials {
+		all = append(all, &i.status)
+	}
+	return all
 }
 
 // items returns the status of all items as it stands.
 func (n *set) items() []ItemStatus {
 	var all []ItemStatus
-	for _, i := range n.bundles {
-		all = append(all, i.status)
-	}
-	for _, i := range n.credentials {
-		all = append(all, i.status)
+	for _, s := range n.statuses() {
+		all = append(all, *s)
 	}
 	return all
 }

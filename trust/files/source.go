@@ -2,6 +2,7 @@ package files
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type Source struct {
 // view is what readers see.
 type view struct {
 	items   []ItemStatus
+	removed []ItemStatus
 	handles map[string]*handle
 }
 
@@ -114,9 +116,13 @@ func (s *Source) attempt() error {
 // first, so that a new trust domain's peers already meet the credential that was
 // rotated with it.
 func (s *Source) adopt(n *set, c candidates, snapshot *trust.Snapshot, now time.Time) {
-	n.commit(c, now)
+	var last []ItemStatus
+	if before := s.view.Load(); before != nil {
+		last = before.items
+	}
+	removed := n.commit(c, last, now)
 	s.set = n
-	s.view.Store(&view{items: n.items(), handles: n.handles})
+	s.view.Store(&view{items: n.items(), removed: removed, handles: n.handles})
 	s.store.Publish(snapshot)
 }
 
@@ -131,7 +137,8 @@ func (s *Source) Credential(name string) trust.CredentialSource {
 
 // Status says how every item fares.
 func (s *Source) Status() Status {
-	status := Status{Items: append([]ItemStatus(nil), s.view.Load().items...)}
+	v := s.view.Load()
+	status := Status{Items: slices.Clone(v.items), Removed: slices.Clone(v.removed)}
 	if notes := s.unwatched.Load(); notes != nil {
 		status.Notes = *notes
 	}

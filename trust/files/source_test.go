@@ -555,6 +555,82 @@ func TestOnReloadHearsOfEveryAttempt(t *testing.T) {
 	}
 }
 
+// Every change is told once, at the look that found it.
+func TestALookTellsWhatItChanged(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	first, second := pemOf(p.ca), pemOf(p.ca, newRoot(t))
+	o := p.options()
+	var heard []files.Status
+	o.OnReload = func(status files.Status) { heard = append(heard, status) }
+	s, _ := open(t, o)
+	if i := itemOf(t, s, prod.String()); i.Change != files.Loaded || !i.Previous.IsZero() {
+		t.Errorf("after Open() the bundle has change %v and a previous digest %v, want loaded and none", i.Change, i.Previous)
+	}
+	before := itemOf(t, s, prod.String()).Digest
+	for _, step := range []struct {
+		claim   string
+		content []byte
+		want    files.Change
+		changed bool // of the digest
+	}{
+		{"the same", first, files.Unchanged, false},
+		{"another set of anchors", second, files.Loaded, true},
+		{"the same after that", second, files.Unchanged, false},
+		{"a fault", []byte("garbage"), files.Refused, false},
+		{"the same fault", []byte("garbage"), files.Unchanged, false},
+		{"another fault", nil, files.Refused, false},
+		{"what was held", second, files.Repaired, false},
+		{"what was held, again", second, files.Unchanged, false},
+		{"the first fault", []byte("garbage"), files.Refused, false},
+		{"other anchors after a fault", first, files.Loaded, true},
+	} {
+		write(t, p.bundle, step.content)
+		s.Reload()
+		i := itemOf(t, s, prod.String())
+		if i.Change != step.want || i.Previous != before || (i.Digest != before) != step.changed {
+			t.Errorf("%s: change %v from %v to %v, want %v from %v, another digest: %t", step.claim, i.Change, i.Previous, i.Digest, step.want, before, step.changed)
+		}
+		if edge := itemOf(t, s, "edge"); edge.Change != files.Unchanged {
+			t.Errorf("%s: the credential has change %v, want none", step.claim, edge.Change)
+		}
+		if at := heard[len(heard)-1].Items[0]; at.Change != step.want {
+			t.Errorf("%s: OnReload heard of change %v, want %v", step.claim, at.Change, step.want)
+		}
+		before = i.Digest
+	}
+}
+
+func TestReplaceTellsWhatItChanged(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	s, _ := open(t, p.options())
+	held := itemOf(t, s, prod.String())
+	os.Remove(p.bundle)
+	s.Reload()
+
+	o := p.options()
+	o.Bundles[0].Path = filepath.Join(p.dir, "moved")
+	write(t, o.Bundles[0].Path, pemOf(p.ca))
+	o.Credentials[0].Name = "renamed"
+	if err := s.Replace(o); err != nil {
+		t.Fatal(err)
+	}
+	if i := itemOf(t, s, prod.String()); i.Change != files.Repaired || i.Previous != held.Digest {
+		t.Errorf("the bundle whose file moved has change %v from %v, want repaired from %v", i.Change, i.Previous, held.Digest)
+	}
+	if i := itemOf(t, s, "renamed"); i.Change != files.Loaded || !i.Previous.IsZero() {
+		t.Errorf("the credential with a new name has change %v from %v, want loaded from nothing", i.Change, i.Previous)
+	}
+	if gone := s.Status().Removed; len(gone) != 1 || gone[0].Name != "edge" || gone[0].Digest.IsZero() {
+		t.Errorf("Status().Removed = %+v, want the credential edge", gone)
+	}
+	s.Reload()
+	if gone := s.Status().Removed; len(gone) != 0 {
+		t.Errorf("Status().Removed = %+v after another look, want none", gone)
+	}
+}
+
 // running runs a source until the test ends, and tells of every look.
 type running struct {
 	*files.Source
