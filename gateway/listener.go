@@ -60,7 +60,7 @@ func (g *Gateway) listen(o ListenerOptions) (*listener, error) {
 			*d.value = d.standard
 		}
 	}
-	o.HTTP1.Reserved = reserved
+	o.HTTP1.Reserved = Reserved
 	o.TLS.Cache, o.TLS.Trust, o.TLS.Limiter = g.options.Cache, g.options.Trust, g.limiter
 	o.TLS.NextProtos = []string{"http/1.1"}
 	o.TLS.Observer = g.options.Telemetry.Observer(o.TLS.Name)
@@ -110,10 +110,10 @@ func (l *listener) serve() error {
 	}
 }
 
-// reserved reports whether a field name must not come in a spelling that hides
+// Reserved reports whether a field name must not come in a spelling that hides
 // it from us: what conveys the caller, and the number by which this request is
-// found in the logs of several systems.
-func reserved(name []byte) bool {
+// found in the logs of several systems. The gate of every listener asks it.
+func Reserved(name []byte) bool {
 	return handoff.Reserved(name) || isRequestID(name)
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"verigate/config"
-	"verigate/handoff"
+	"verigate/gateway"
 	"verigate/http1gate"
 )
 
@@ -25,27 +25,15 @@ func (f *explainFlags) gate(l *config.Listener) *answer {
 	request.WriteString("\r\n")
 
 	limits := l.HTTP1()
-	limits.Reserved = reserved
-	gate := http1gate.New(&octets{Reader: &request}, &limits, nil)
+	limits.Reserved = gateway.Reserved
+	judge := http1gate.New(&octets{Reader: &request}, &limits, nil)
 	// The first read judges the whole header block, however much of it fits.
-	_, _ = gate.Read(make([]byte, 64<<10))
-	v := gate.Violation()
+	_, _ = judge.Read(make([]byte, 64<<10))
+	v := judge.Violation()
 	if v == nil {
 		return nil
 	}
 	return &answer{Decision: decisionRefused, Stage: stageGate, Reason: v.Code, Status: v.Status, Detail: v.Detail}
-}
-
-// reserved is what listeners of package gateway reserve: names that convey the
-// caller, and the number of the request.
-func reserved(name []byte) bool {
-	hyphenated := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, string(name))
-	return handoff.Reserved(name) || strings.EqualFold(hyphenated, "X-Request-Id")
 }
 
 // octets is a connection on which a client has sent something and closed. Nobody
