@@ -413,12 +413,19 @@ func (b *builder) missingIssuer(child *x509.Certificate) *Error {
 	if len(known) == 0 {
 		known = append(known, "none")
 	}
+	sent := fmt.Sprintf("%d intermediates", len(b.chain)-1)
+	switch len(b.chain) {
+	case 1:
+		sent = "no intermediate"
+	case 2:
+		sent = "1 intermediate"
+	}
 	return &Error{
 		Reason: ReasonUntrustedChain,
 		Depth:  b.depthOf(child),
 		Found:  "issuer " + issuerOf(child) + " with key id " + keyIDOf(child.AuthorityKeyId),
-		Want:   "that certificate among the presented ones or the anchors of " + origin,
-		Hint: fmt.Sprintf("%s sent %d intermediates; known anchors of %s: %s",
-			peer, len(b.chain)-1, origin, strings.Join(known, ", ")),
+		Want:   "the certificate of that issuer among those presented or among the anchors of " + origin,
+		Hint: fmt.Sprintf("%s sent %s; known anchors of %s: %s",
+			peer, sent, origin, strings.Join(known, ", ")),
 	}
 }

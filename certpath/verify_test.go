@@ -556,7 +556,7 @@ func TestHints(t *testing.T) {
 		"untrusted_chain at depth 0",
 		`issuer "CN=prod issuing"`,
 		fmt.Sprintf("%x", q.issuing.Certificate.SubjectKeyId),
-		"the client sent 0 intermediates",
+		"the client sent no intermediate",
 		`known anchors of spiffe://prod.example: "CN=prod root"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
