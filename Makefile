@@ -11,7 +11,7 @@ GOLANGCI_LINT := $(CACHE)/golangci-lint-v2.15.0
 K6            := $(CACHE)/k6-v1.8.1
 BENCHSTAT     := $(CACHE)/benchstat
 
-.PHONY: all build demo test setup race lint tidy-check fuzz conformance promtest loadtest bench bench-compare cover generate help
+.PHONY: all build demo test setup unit race lint tidy-check fuzz conformance promtest loadtest bench bench-compare cover generate help
 
 all: lint test ## lint and test
 
@@ -21,10 +21,13 @@ build: ## build bin/gateway
 demo: ## the main job with nothing prepared
 	go run ./cmd/gateway demo
 
-test: setup lint race conformance promtest loadtest ## everything that CI runs; on a fresh machine too
+test: setup lint unit race conformance loadtest ## everything that CI runs; on a fresh machine too
 
 setup: ## install what the tests need beside Go (Debian packages)
 	./.ci/setup
+
+unit: ## all tests without the race detector: what is claimed about allocations holds only so
+	go test -count=1 ./...
 
 race: ## unit and end-to-end tests with the race detector
 	go test -race -shuffle=on ./...
