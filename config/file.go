@@ -143,7 +143,7 @@ type Statement struct {
 	PolicyOID string `yaml:"policy_oid"`
 	// MIAL is the machine identity assurance level, 0 to 4.
 	MIAL int `yaml:"mial" required:"true" min:"0" max:"4"`
-	// MAAL grades the eight characteristics of the authentication, 0 to 4 each, by the local profile maal-local/1.
+	// MAAL grades the eight characteristics of the authentication, 0 to 4 each, by the local profile maal-local/1; `gateway config maal` says what they mean.
 	MAAL map[string]int `yaml:"maal" min:"0" max:"4"`
 }
 

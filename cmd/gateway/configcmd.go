@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"verigate/assurance"
 	"verigate/config"
 )
 
@@ -35,6 +36,17 @@ server, save it and put this line on top of the file:
 			Args:  cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				_, err := c.OutOrStdout().Write(config.Example())
+				return err
+			},
+		},
+		&cobra.Command{
+			Use:   "maal",
+			Short: "Print what the grades of the local assurance profile mean",
+			Long: `maal prints the profile by which "maal" is graded in statements and requirements: what each
+characteristic asks, what its grades 0 to 4 mean, and what observation lowers, as JSON.`,
+			Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				_, err := c.OutOrStdout().Write(assurance.ProfileDocument())
 				return err
 			},
 		},
