@@ -21,7 +21,7 @@ func (t *Telemetry) Observer(listener string) tlsterm.Observer {
 	return tlsterm.Observer{
 		Handshake: t.Handshake,
 		Shed: func(reason tlsterm.ShedReason, _ netip.AddrPort) {
-			t.meter.with(MetricConnectionRejected, listener, code(reason.String())).add(1)
+			t.meter.with(MetricConnectionShed, listener, code(reason.String())).add(1)
 		},
 		Closed: func(_ *tlsterm.Conn, life time.Duration) { duration.observe(life) },
 	}

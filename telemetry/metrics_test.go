@@ -79,7 +79,7 @@ func TestExpositionHasWhatHappened(t *testing.T) {
 		`verigate_verification_results_total{outcome="accepted",trust_domain="spiffe://prod.example"} 1`,
 		`verigate_connection_active{listener="partners"} 4`,
 		`verigate_connection_duration_seconds_sum{listener="edge"} 60`,
-		`verigate_connection_rejected_total{listener="edge",reason="over_max_conns"} 1`,
+		`verigate_connection_shed_total{listener="edge",reason="over_max_conns"} 1`,
 		`http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="200",http_route="payments",network_protocol_version="1.1",url_scheme="https"} 1`,
 		`http_server_request_duration_seconds_count{error_type="policy_denied",http_request_method="POST",http_response_status_code="403",http_route="payments",network_protocol_version="1.1",url_scheme="https"} 1`,
 		`verigate_added_duration_seconds_bucket{http_route="payments",le="5e-05"} 1`,

@@ -17,7 +17,7 @@ const (
 
 	MetricConnectionActive   = "verigate.connection.active"
 	MetricConnectionDuration = "verigate.connection.duration"
-	MetricConnectionRejected = "verigate.connection.rejected"
+	MetricConnectionShed     = "verigate.connection.shed"
 
 	MetricServerDuration         = "http.server.request.duration"
 	MetricAddedDuration          = "verigate.added.duration"
@@ -206,7 +206,7 @@ var instruments = []Instrument{
 	{MetricConnectionDuration, Histogram, "s",
 		"Life of a connection, from its acceptance to its end.",
 		[]string{LabelListener}, connectionBounds},
-	{MetricConnectionRejected, Counter, "{connection}",
+	{MetricConnectionShed, Counter, "{connection}",
 		"Connections closed before a handshake began.",
 		[]string{LabelListener, LabelReason}, nil},
 

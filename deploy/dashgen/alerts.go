@@ -55,7 +55,7 @@ func alerts() ruleFile {
 	recent := overLast("5m")
 	reloads := query{metric: telemetry.MetricConfigReloads, where: []match{is(telemetry.LabelOutcome, "failure")}}
 	degraded := query{metric: telemetry.MetricTrustDegraded, by: []string{telemetry.LabelKind, telemetry.LabelName}}
-	shed := query{metric: telemetry.MetricConnectionRejected, by: []string{telemetry.LabelListener, telemetry.LabelReason}}
+	shed := query{metric: telemetry.MetricConnectionShed, by: []string{telemetry.LabelListener, telemetry.LabelReason}}
 	refusedHandshakes := query{metric: telemetry.MetricHandshakeDuration, where: []match{failed}, by: []string{telemetry.LabelErrorType}}
 	refusedRequests := query{metric: telemetry.MetricAuthorizationDecisions, where: []match{unserved}, by: []string{telemetry.LabelRoute, telemetry.LabelReason}}
 

@@ -153,7 +153,7 @@ func verification() dashboard {
 				rates(per(query{metric: telemetry.MetricHTTPRefused}, telemetry.LabelCode))),
 			stacked(12, "Connections shed", "cps",
 				"Connections closed before their handshake began, because a limit on connections or handshakes was reached.",
-				rates(per(query{metric: telemetry.MetricConnectionRejected}, telemetry.LabelListener, telemetry.LabelReason))),
+				rates(per(query{metric: telemetry.MetricConnectionShed}, telemetry.LabelListener, telemetry.LabelReason))),
 
 			row("Requests and connections"),
 			stacked(12, "Requests by status", "reqps",
