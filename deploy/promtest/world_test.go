@@ -254,13 +254,17 @@ func (w *world) reached(t *testing.T, prefix string) bool {
 	return false
 }
 
+// hold is how long broken files stay broken, and good ones good: longer than two
+// scrapes and the watcher's delay, so that no scrape rhythm misses either state.
+const hold = 3 * time.Second
+
 // misbehave breaks a bundle and the configuration while the gateway runs, sees
 // both refused, and mends them again. It goes on doing so, because a rate shows
 // only what happens between two scrapes.
 func (w *world) misbehave(t *testing.T) {
 	t.Helper()
 	good, bundle := w.read(t, "gateway.yaml"), w.read(t, "partner.pem")
-	w.repeat(t, time.Second, func(_ context.Context, n int) {
+	w.repeat(t, hold, func(_ context.Context, n int) {
 		if n%2 == 0 {
 			w.write(t, "gateway.yaml", []byte("listeners: nonsense\n"))
 			w.write(t, "partner.pem", []byte("not a bundle\n"))
