@@ -33,6 +33,11 @@ const (
 	ReasonPolicy                          // no certificate policy holds along the path
 	ReasonCertificateProfile              // breaks what RFC 5280 §4 demands of issuers (ProfilePKIX only)
 	ReasonDenied                          // on the deny-list; given by the owner of the list, not by this package
+	ReasonRevoked                         // on a CRL of its issuer
+	ReasonRevocationUnknown               // no CRL says anything about it, though one has to
+	ReasonRevocationStale                 // only CRLs past their nextUpdate say something about it
+	ReasonAlgorithmNotAllowed             // an algorithm that its trust domain does not use
+	ReasonAssurance                       // graded below what its trust domain demands
 	reasons
 )
 
@@ -92,6 +97,16 @@ var reasonTable = [reasons]struct {
 		"A certificate breaks a rule that RFC 5280 §4 has for issuers, such as a missing key identifier. Judged only in the pkix profile."},
 	ReasonDenied: {"deny_listed", 0,
 		"The identity, a serial number or a key of the path is on the deny-list. The operator put it there: see the entry that the record names."},
+	ReasonRevoked: {"revoked", 13,
+		"A CRL of the issuer lists a certificate of the path. The issuer put it there: see the CRL and the entry that the record names. Reissue, with a new key if the old one may be in other hands."},
+	ReasonRevocationUnknown: {"revocation_unknown", 12,
+		"The trust domain asks for revocation status and no CRL covers a certificate of the path. Usual causes: the CRL of an intermediate is not configured, or it is signed by another key than the one that issued the certificate. Configure a CRL for every CA of the path, or ask for the leaf's status alone."},
+	ReasonRevocationStale: {"revocation_stale", 12,
+		"The CRLs that cover a certificate of the path are past their nextUpdate. Usual causes: the CA no longer publishes, or the file or URL is no longer refreshed. Fetch a current CRL; when_stale says what happens meanwhile."},
+	ReasonAlgorithmNotAllowed: {"algorithm_not_allowed", 5,
+		"A key or a signature of the path uses an algorithm that the algorithms of its trust domain leave out. Reissue with one that is listed, or add this one to the list."},
+	ReasonAssurance: {"assurance_below_minimum", 0,
+		"The path is graded below the least level that its trust domain demands. State what is known of the issuer, or find out why this workload is not better assured."},
 }
 
 // String returns the stable code, such as "untrusted_chain", and "" for

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"verigate/assurance"
 	"verigate/telemetry"
 	"verigate/tlsterm"
 	"verigate/trust"
@@ -25,6 +26,8 @@ type Options struct {
 	Cache     *verifycache.Cache
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger // nil: nothing is logged
+	// Detector notices callers that share a credential; nil looks for none.
+	Detector *assurance.Detector
 	// HandshakeTokens is how many handshakes may compute at once, over all
 	// listeners; half of GOMAXPROCS by default, at least one.
 	HandshakeTokens int

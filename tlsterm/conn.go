@@ -2,6 +2,7 @@ package tlsterm
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -58,6 +59,9 @@ func (c *Conn) Peer() *Peer {
 
 // Rejection returns why the peer's chain was rejected, nil if it was accepted.
 func (c *Conn) Rejection() *certpath.Error { return c.rejection }
+
+// Chain returns what the peer presented, leaf first. It is not to be modified.
+func (c *Conn) Chain() []*x509.Certificate { return c.tls.ConnectionState().PeerCertificates }
 
 // SNI returns the server name that the client asked for, in lower case; empty if
 // it did not. See [Handshake.SNI].

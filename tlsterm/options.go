@@ -100,6 +100,9 @@ type Options struct {
 	// Limiter is shared by several listeners so that their handshakes compete for
 	// the same CPU tokens; nil makes one of the listener's own.
 	Limiter *Limiter
+	// Tickets lets clients resume sessions; nil sends none. It may be shared by
+	// several listeners, whose sessions do not mix.
+	Tickets *Tickets
 	// Observer is told what happens.
 	Observer Observer
 	// Now is the wall clock that certificates are judged by; time.Now.

@@ -81,7 +81,9 @@ type Handshake struct {
 	Version     uint16
 	CipherSuite uint16
 	Curve       tls.CurveID
-	Resumed     bool // false until there are tickets
+	Resumed     bool
+	// Resumption says what became of the session that the client wanted to resume.
+	Resumption Resumption
 
 	// Verdict is the answer about the chain; zero if none came to be judged. On a
 	// failed handshake it proves nothing, not even that an accepted chain belongs

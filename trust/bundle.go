@@ -48,6 +48,20 @@ type BundleOptions struct {
 	SharedAnchor bool
 	// Assurance grades the origin's peers; nil grades all of them MIAL-1.
 	Assurance *assurance.Profile
+	// Algorithms are those that keys and signatures of the origin's paths may use,
+	// by the names of certpath.Algorithms; empty is every one that is accepted at all
+	// (ALG-05).
+	Algorithms []string
+	// CRLs are the revocation lists that peers are looked up in; nil asks for none.
+	// Not part of the bundle's digest, but of the snapshot's: a verdict is looked up
+	// in the current ones whenever it is used (CACHE-03).
+	CRLs *CRLSet
+	// MinMIAL is the least level that a peer of this origin must have; 0 is any.
+	MinMIAL assurance.MIAL
+	// Shadow is a variant of this bundle that peers are judged by as well, without
+	// any effect but being counted. It is a bundle of the same origin and has no
+	// shadow itself. Not part of the bundle's digest, but of the snapshot's.
+	Shadow *Bundle
 }
 
 // Bundle is the anchors of one origin, with the options that its peers are
@@ -150,6 +164,13 @@ func (b *Bundle) Anchors() []*x509.Certificate { return b.options.Anchors }
 func (b *Bundle) AnchorsNamed(rawSubject []byte) []*x509.Certificate {
 	return b.named[string(rawSubject)]
 }
+
+// CRLs returns the revocation lists of the origin, nil when there are none to
+// ask.
+func (b *Bundle) CRLs() *CRLSet { return b.options.CRLs }
+
+// Shadow returns the variant that peers are judged by without effect, or nil.
+func (b *Bundle) Shadow() *Bundle { return b.options.Shadow }
 
 // Contains reports whether cert is octet for octet one of the anchors (TD-03).
 // It does not allocate.

@@ -1,10 +1,12 @@
 package verifycache
 
 import (
+	"crypto/x509"
 	"time"
 
 	"verigate/assurance"
 	"verigate/certpath"
+	"verigate/trust"
 	"verigate/workloadid"
 )
 
@@ -65,8 +67,32 @@ type Verdict struct {
 	IdentifyDuration time.Duration
 	VerifyDuration   time.Duration
 
+	// Until is when the passing of time alone may change the answer: the end of the
+	// path, a CRL's, or of what a grade says. Whoever holds on to an accepted verdict
+	// has to ask again then. Zero when rejected.
+	Until time.Time
+	// Shadow is what the shadow variant of the bundle says about the chain, nil if
+	// the bundle has none or the chain could not be assigned to a bundle.
+	Shadow *Shadow
+
 	fresh *entry // what Remember writes; nil when there is nothing to
 }
 
 // Accepted reports whether the chain was accepted.
 func (v *Verdict) Accepted() bool { return v != nil && v.Path != nil && v.Err == nil }
+
+// Shadow is the verdict of a shadow bundle. It has no effect but being counted. It
+// is shared and must not be modified.
+type Shadow struct {
+	Path  *certpath.Path
+	Grade assurance.Grade
+	Err   *certpath.Error // nil if the shadow accepts
+}
+
+// Rejudge is [Cache.Verify] for a peer whose connection is open: proven is the
+// path that it was accepted by before, whose signatures are not checked once more.
+// The key was proven when the connection began, so the caller may hand the verdict
+// to [Cache.Remember] at once.
+func (c *Cache) Rejudge(proven *certpath.Path, chain []*x509.Certificate, role certpath.Role, scope *Scope, snap *trust.Snapshot) Verdict {
+	return c.Verify(chain, role, scope, snap)
+}

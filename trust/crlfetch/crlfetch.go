@@ -1,0 +1,2 @@
+// Package crlfetch is a source of trust: certificate revocation lists behind URLs.
+package crlfetch

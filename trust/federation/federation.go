@@ -1,0 +1,2 @@
+// Package federation is a source of trust: SPIFFE bundle endpoints.
+package federation
