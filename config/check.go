@@ -25,6 +25,7 @@ func (d *document) check(c *Config) {
 	origins := d.checkTrustDomains()
 	keys := map[string]string{} // of all certificate files
 	d.checkListeners(origins, keys)
+	d.checkOwnAssurance()
 	d.checkDeny()
 	d.checkUpstreams(origins, keys)
 	d.checkTelemetry()
@@ -46,7 +47,9 @@ func (d *document) checkTrustDomains() map[workloadid.Origin]bool {
 			continue
 		}
 		origins[origin] = true
-		d.checkAssurance(field, d.file.TrustDomains[name])
+		td := d.file.TrustDomains[name]
+		d.checkAssurance(field, td)
+		d.checkSources(field, origin, td)
 	}
 	return origins
 }
@@ -178,6 +181,9 @@ func (d *document) checkOrigin(field string, origin workloadid.Origin, origins m
 // checkCredential makes sure that one certificate file goes with one key file,
 // because the certificate file is what a credential is called.
 func (d *document) checkCredential(field string, c Credential, keys map[string]string) {
+	if !d.checkCredentialSource(field, c) {
+		return
+	}
 	if key, ok := keys[c.CertFile]; ok && key != c.KeyFile {
 		d.at(field+".key_file", fmt.Sprintf("%s is used with the key %s elsewhere", c.CertFile, key), "one certificate has one key")
 	}
@@ -213,6 +219,12 @@ func (d *document) checkAddresses() {
 		one(fmt.Sprintf("listeners[%d].address", i), l.Address)
 	}
 	one("admin.address", cmp.Or(d.file.Admin.Address, defaultAdminAddress))
+}
+
+// isIPPort reports whether address is an IP address and a port.
+func isIPPort(address string) bool {
+	ap, err := netip.ParseAddrPort(address)
+	return err == nil && ap.Port() != 0
 }
 
 // isEvery reports whether host stands for all addresses of the machine.

@@ -15,6 +15,14 @@ type File struct {
 	TrustDomains map[string]TrustDomain `yaml:"trust_domains" required:"true"`
 	// Deny refuses identities, certificates and keys whatever else is configured.
 	Deny []Deny `yaml:"deny"`
+	// StateDir is where bundles and CRLs that come over the network are kept, so that a restart does not depend on their source. Required if there are any.
+	StateDir string `yaml:"state_dir"`
+	// Resumption lets clients resume TLS sessions, each judged anew.
+	Resumption Resumption `yaml:"resumption"`
+	// SharedCredentials says when a credential counts as shared, which lowers its holders to MIAL-1.
+	SharedCredentials SharedCredentials `yaml:"shared_credentials"`
+	// OwnAssurance is what backends may think of this gateway: no caller is conveyed as better assured. Default: no cap of its own.
+	OwnAssurance *OwnAssurance `yaml:"own_assurance"`
 	// Routes say which request goes to which upstream, and who may send it. The most specific route wins; their order does not matter.
 	Routes []Route `yaml:"routes"`
 	// Upstreams are the backends, by name.
@@ -65,12 +73,16 @@ type ServerName struct {
 	Certificate Credential `yaml:"certificate" required:"true"`
 }
 
-// Credential is a certificate chain and its private key, in PEM files. Both are watched and read together.
+// Credential is a certificate chain and its private key: two PEM files, which are watched and read together, or an X.509-SVID of the SPIFFE Workload API.
 type Credential struct {
 	// CertFile has the certificate, then the intermediates.
-	CertFile string `yaml:"cert_file" required:"true"`
+	CertFile string `yaml:"cert_file"`
 	// KeyFile has the private key, PKCS #8, PKCS #1 or SEC 1.
-	KeyFile string `yaml:"key_file" required:"true"`
+	KeyFile string `yaml:"key_file"`
+	// WorkloadAPI is the address of the SPIFFE Workload API instead of files, such as unix:///run/spire/agent.sock.
+	WorkloadAPI string `yaml:"workload_api"`
+	// Identity chooses among the identities that the Workload API gives. Default: the first.
+	Identity string `yaml:"identity"`
 }
 
 // ListenerLimits bounds what connections may cost.
@@ -127,12 +139,114 @@ type TrustDomain struct {
 	Assurance []Statement `yaml:"assurance"`
 	// AssuranceMaxLifetime lowers leaves that live longer to MIAL-1. Default: no limit.
 	AssuranceMaxLifetime Duration `yaml:"assurance_max_lifetime"`
+	// AssuranceMaxAge lowers leaves that were issued longer ago to MIAL-1. Default: no limit.
+	AssuranceMaxAge Duration `yaml:"assurance_max_age"`
+	// MinMIAL refuses workloads that are graded lower, 0 to 4. Default: 0.
+	MinMIAL int `yaml:"min_mial" min:"0" max:"4"`
+	// Algorithms are the keys and signatures that paths may use: rsa, ecdsa-p256, ecdsa-p384, ed25519, ed448, ml-dsa-44, ml-dsa-65, ml-dsa-87. Default: all of them.
+	Algorithms []string `yaml:"algorithms" min:"1"`
+	// CRL has the certificates of this origin looked up in revocation lists. Default: nobody asks.
+	CRL *CRL `yaml:"crl"`
+	// Shadow is a variant that live traffic is judged by as well, only to count what would change.
+	Shadow *Shadow `yaml:"shadow"`
 }
 
-// Anchors says where trust anchors come from.
+// Anchors says where trust anchors come from. It has exactly one of the three.
 type Anchors struct {
 	// File has certificates in PEM, or a SPIFFE bundle in JSON. It is watched.
+	File string `yaml:"file"`
+	// WorkloadAPI is the address of the SPIFFE Workload API, such as unix:///run/spire/agent.sock.
+	WorkloadAPI string `yaml:"workload_api"`
+	// Federation fetches the bundle from a SPIFFE bundle endpoint.
+	Federation *Federation `yaml:"federation"`
+	// MaxStale is how old the last good answer of a Workload API or bundle endpoint may be before nobody is accepted any more. Default: no limit.
+	MaxStale Duration `yaml:"max_stale"`
+}
+
+// Federation is a SPIFFE bundle endpoint. Nothing is inferred from another field.
+type Federation struct {
+	// URL is where the bundle is; https.
+	URL string `yaml:"url" required:"true"`
+	// Profile says how the endpoint proves who it is: https_web or https_spiffe.
+	Profile string `yaml:"profile" required:"true" enum:"https_web,https_spiffe"`
+	// EndpointSPIFFEID is the identity of an https_spiffe endpoint.
+	EndpointSPIFFEID string `yaml:"endpoint_spiffe_id"`
+	// BootstrapFile is the bundle that an https_spiffe endpoint is judged by at first, PEM or SPIFFE bundle JSON of the endpoint's trust domain.
+	BootstrapFile string `yaml:"bootstrap_file"`
+	// RootsFile has the CAs that an https_web endpoint is judged by, PEM. Default: those of the system.
+	RootsFile string `yaml:"roots_file"`
+}
+
+// CRL is certificate revocation lists (RFC 5280) and how they are applied. At least one file or URL.
+type CRL struct {
+	// Files have CRLs in PEM, one or several, or one in DER. They are watched.
+	Files []string `yaml:"files" min:"1"`
+	// URLs are fetched again and again, http or https; CRLs are signed. No address is ever taken from a certificate.
+	URLs []string `yaml:"urls" min:"1"`
+	// WhenStale says what is done about certificates that only CRLs past their nextUpdate cover: refuse, grace, or accept-and-alarm. Default: refuse.
+	WhenStale string `yaml:"when_stale" enum:"refuse,grace,accept-and-alarm"`
+	// Grace is how long after its nextUpdate a CRL is believed with when_stale: grace.
+	Grace Duration `yaml:"grace" max:"720h"`
+	// Check is chain, where every certificate but the anchor needs a CRL, or leaf. Default: chain.
+	Check string `yaml:"check" enum:"chain,leaf"`
+}
+
+// Shadow is what differs in the variant; what is left out is as in the trust domain.
+type Shadow struct {
+	// Anchors are a file of other anchors.
+	Anchors *ShadowAnchors `yaml:"anchors"`
+	// CRL replaces the revocation lists; files only.
+	CRL *CRL `yaml:"crl"`
+	// MaxCertificateLifetime refuses leaf certificates that live longer.
+	MaxCertificateLifetime Duration `yaml:"max_certificate_lifetime"`
+	// RequireEKU refuses leaves without an extended key usage.
+	RequireEKU *bool `yaml:"require_eku"`
+	// LenientKeyUsage accepts spiffe leaves whose key usage is absent or not critical.
+	LenientKeyUsage *bool `yaml:"lenient_key_usage"`
+	// LenientSubject accepts an empty subject with a subject alternative name that is not critical.
+	LenientSubject *bool `yaml:"lenient_subject"`
+	// Algorithms are the keys and signatures that paths may use.
+	Algorithms []string `yaml:"algorithms" min:"1"`
+	// MinMIAL refuses workloads that are graded lower, 0 to 4.
+	MinMIAL *int `yaml:"min_mial" min:"0" max:"4"`
+}
+
+// ShadowAnchors is where a shadow's anchors are.
+type ShadowAnchors struct {
+	// File has certificates in PEM, or a SPIFFE bundle in JSON. It is watched.
 	File string `yaml:"file" required:"true"`
+}
+
+// Resumption lets clients resume TLS sessions. A resumed session is judged by what is in force then, never by what was when it began.
+type Resumption struct {
+	// Disabled has every connection prove everything anew. Default: false.
+	Disabled bool `yaml:"disabled"`
+	// SecretFile has the secrets that session tickets are sealed with, one a line in hex or base64 of 32 octets, the current one first, so that several gateways share them. It is watched. Default: a random one of this process.
+	SecretFile string `yaml:"secret_file"`
+	// MaxAge is how long after a client proved its key its session may be resumed. Default: 1h.
+	MaxAge Duration `yaml:"max_age" max:"168h"`
+	// Rotation is how long one key, derived from the secret, seals tickets. Default: 1h.
+	Rotation Duration `yaml:"rotation" min:"1m" max:"168h"`
+}
+
+// SharedCredentials says when a credential counts as shared by several workloads.
+type SharedCredentials struct {
+	// Detect looks for them. Default: false.
+	Detect bool `yaml:"detect"`
+	// MaxIdentitiesPerKey is how many identities one key may be seen under. Default: 1.
+	MaxIdentitiesPerKey int `yaml:"max_identities_per_key" max:"1000"`
+	// MaxNetworksPerLeaf is from how many client networks (IPv4 address or IPv6 /64) one certificate may be seen within window. Default: 8.
+	MaxNetworksPerLeaf int `yaml:"max_networks_per_leaf" max:"1000"`
+	// Window is how long a sighting counts. Default: 10m.
+	Window Duration `yaml:"window" max:"24h"`
+}
+
+// OwnAssurance is how sure the identity of the gateway itself is.
+type OwnAssurance struct {
+	// MIAL is the gateway's machine identity assurance level, 0 to 4.
+	MIAL int `yaml:"mial" required:"true" min:"0" max:"4"`
+	// MAAL grades the eight characteristics of its authentication, 0 to 4 each.
+	MAAL map[string]int `yaml:"maal" min:"0" max:"4"`
 }
 
 // Statement grades identities by who issued them. With neither issuer nor policy it speaks of the whole origin.

@@ -88,6 +88,23 @@ func summary(c *Config) string {
 	for _, d := range domains {
 		line("trust domain %s: %s, leaves live %v, skew %v, assurance %v", d.Origin, d.Path,
 			d.Options.MaxCertificateLifetime, d.Options.NotBeforeSkew, d.Options.Assurance != nil)
+		for _, v := range []*TrustDomainFile{&d, d.Shadow} {
+			if v != nil && (v.Fetched || len(v.CRLs) > 0 || v == d.Shadow) {
+				line("  fetched %v, stale after %v; CRLs %v %+v; algorithms %q, at least %v, EKU %v", v.Fetched, v.MaxStale, v.CRLs, v.CRL, v.Options.Algorithms, v.Options.MinMIAL, v.Options.RequireEKU)
+			}
+		}
+	}
+	for _, e := range c.BundleEndpoints() {
+		line("bundle endpoint %+v", e)
+	}
+	for _, a := range c.WorkloadAPIs() {
+		line("workload API %+v", a)
+	}
+	for _, e := range c.CRLEndpoints() {
+		line("CRL endpoint %+v", e)
+	}
+	if path := c.SecretPath(); path != "" {
+		line("ticket secrets: %s", path)
 	}
 	for _, k := range c.Credentials() {
 		line("credential %s: %s, %s", k.Name, k.CertPath, k.KeyPath)

@@ -56,6 +56,11 @@ func (c *Config) Notes() []string {
 			note("trust domain %s: no listener admits it and no upstream belongs to it", origin)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.File.TrustDomains)) {
+		if crl := c.File.TrustDomains[name].CRL; crl != nil && crl.WhenStale == "accept-and-alarm" {
+			note("trust domain %s: with when_stale: accept-and-alarm a CRL that is withheld never stops anybody", name)
+		}
+	}
 	for i, entry := range c.File.Deny {
 		if !entry.Identity.IsZero() && !known[entry.Identity.Origin()] {
 			note("deny[%d]: %s is not under trust_domains, so nobody has such an identity anyway", i, entry.Identity.Origin())

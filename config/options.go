@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"verigate/assurance"
@@ -21,54 +22,10 @@ import (
 	"verigate/workloadid"
 )
 
-// TrustDomainFile says where the anchors of an origin are and by what rules its
-// peers are judged.
-type TrustDomainFile struct {
-	Origin  workloadid.Origin
-	Path    string
-	Options trust.BundleOptions // without anchors
-}
-
 // CredentialFile says where a certificate and its key are. Name is how
 // [Deps.Credential] is asked for it.
 type CredentialFile struct {
 	Name, CertPath, KeyPath string
-}
-
-// TrustDomains returns the sources of trust in the order of their origins.
-func (c *Config) TrustDomains() ([]TrustDomainFile, error) {
-	var all []TrustDomainFile
-	for _, name := range slices.Sorted(maps.Keys(c.File.TrustDomains)) {
-		td := c.File.TrustDomains[name]
-		origin, err := workloadid.ParseOrigin(name)
-		if err != nil {
-			return nil, err // check has seen to it
-		}
-		o := trust.BundleOptions{
-			MaxCertificateLifetime: time.Duration(td.MaxCertificateLifetime),
-			RequireEKU:             td.RequireEKU,
-			LenientKeyUsage:        td.LenientKeyUsage,
-			LenientSubject:         td.LenientSubject,
-			NotBeforeSkew:          time.Duration(td.NotBeforeSkew),
-			SharedAnchor:           td.SharedAnchor,
-		}
-		if o.Assurance, err = grading(td); err != nil {
-			return nil, fmt.Errorf("trust_domains.%s.assurance: %w", name, err)
-		}
-		all = append(all, TrustDomainFile{Origin: origin, Path: c.path(td.Anchors.File), Options: o})
-	}
-	return all, nil
-}
-
-func grading(td TrustDomain) (*assurance.Profile, error) {
-	o := assurance.Options{MaxLifetime: time.Duration(td.AssuranceMaxLifetime)}
-	for _, s := range td.Assurance {
-		o.Statements = append(o.Statements, assurance.Statement{
-			IssuerSPKI: s.IssuerSPKISHA256, PolicyOID: s.PolicyOID,
-			MIAL: assurance.MIAL(s.MIAL), MAAL: maal(s.MAAL),
-		})
-	}
-	return assurance.Compile(o)
 }
 
 // Deny returns the entries of the deny-list.
@@ -87,14 +44,23 @@ func (c *Config) Deny() trust.DenyOptions {
 	return o
 }
 
-// Credentials returns every certificate that the file names, each once.
+// Credentials returns every certificate file that is named, each once.
 func (c *Config) Credentials() []CredentialFile {
 	var all []CredentialFile
-	seen := map[string]bool{}
+	for _, k := range c.credentials() {
+		if k.WorkloadAPI == "" {
+			all = append(all, CredentialFile{Name: k.name(), CertPath: c.path(k.CertFile), KeyPath: c.path(k.KeyFile)})
+		}
+	}
+	return all
+}
+
+// credentials returns every credential of the file, each once.
+func (c *Config) credentials() []Credential {
+	var all []Credential
 	add := func(k Credential) {
-		if !seen[k.CertFile] {
-			seen[k.CertFile] = true
-			all = append(all, CredentialFile{Name: k.CertFile, CertPath: c.path(k.CertFile), KeyPath: c.path(k.KeyFile)})
+		if !slices.ContainsFunc(all, func(other Credential) bool { return other.name() == k.name() }) {
+			all = append(all, k)
 		}
 	}
 	for _, l := range c.File.Listeners {
@@ -111,6 +77,15 @@ func (c *Config) Credentials() []CredentialFile {
 	return all
 }
 
+// name is what a credential is called in [Deps.Credential] and in the eyes of the
+// operator.
+func (k Credential) name() string {
+	if k.WorkloadAPI != "" {
+		return strings.TrimSuffix(k.WorkloadAPI+"#"+k.Identity, "#")
+	}
+	return k.CertFile
+}
+
 // Deps is what the rooms get that does not come out of the file.
 type Deps struct {
 	Trust      *trust.Store
@@ -118,6 +93,8 @@ type Deps struct {
 	Telemetry  *telemetry.Telemetry
 	Log        *slog.Logger
 	Credential func(name string) trust.CredentialSource
+	// Secret yields what the secret file at path says.
+	Secret func(path string) trust.SecretSource
 }
 
 // CacheOptions returns the options of the verification cache.
@@ -173,16 +150,30 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 		Trust: deps.Trust, Cache: deps.Cache, Telemetry: deps.Telemetry, Log: deps.Log,
 		HandshakeTokens: c.File.HandshakeTokens,
 	}
+	tickets, err := c.tickets(deps)
+	if err != nil {
+		return gateway.Options{}, fmt.Errorf("resumption: %w", err)
+	}
+	if shared := c.File.SharedCredentials; shared.Detect {
+		o.Detector, err = assurance.NewDetector(assurance.DetectorOptions{
+			MaxIdentitiesPerKey: shared.MaxIdentitiesPerKey,
+			MaxNetworksPerLeaf:  shared.MaxNetworksPerLeaf,
+			Window:              time.Duration(shared.Window),
+		})
+		if err != nil {
+			return gateway.Options{}, fmt.Errorf("shared_credentials: %w", err)
+		}
+	}
 	for i := range c.File.Listeners {
 		l := &c.File.Listeners[i]
 		scope, err := l.Scope()
 		if err != nil {
 			return gateway.Options{}, fmt.Errorf("listeners[%d]: %w", i, err)
 		}
-		credentials := map[string]trust.CredentialSource{"": deps.Credential(l.Certificate.CertFile)}
+		credentials := map[string]trust.CredentialSource{"": deps.Credential(l.Certificate.name())}
 		for _, s := range l.ServerNames {
 			for _, name := range s.Names {
-				credentials[name] = deps.Credential(s.Certificate.CertFile)
+				credentials[name] = deps.Credential(s.Certificate.name())
 			}
 		}
 		var proxies []netip.Prefix
@@ -200,6 +191,7 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 				MaxConns:          l.Limits.MaxConnections,
 				MaxConnsPerClient: l.Limits.MaxConnectionsPerClient,
 				MaxConnAge:        time.Duration(l.Limits.MaxConnectionAge),
+				Tickets:           tickets,
 			},
 			HTTP1:        l.HTTP1(),
 			IdleTimeout:  time.Duration(l.HTTP.IdleTimeout),
@@ -208,6 +200,28 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 		})
 	}
 	return o, nil
+}
+
+// tickets returns what session tickets are sealed by, nil if there are to be none.
+func (c *Config) tickets(deps Deps) (*tlsterm.Tickets, error) {
+	r := c.File.Resumption
+	if r.Disabled {
+		return nil, nil
+	}
+	o := tlsterm.TicketOptions{Rotation: time.Duration(r.Rotation), MaxSessionAge: time.Duration(r.MaxAge)}
+	if path := c.SecretPath(); path != "" {
+		o.Secrets = deps.Secret(path)
+	}
+	return tlsterm.NewTickets(o)
+}
+
+// SecretPath is where the secrets of session tickets are, "" if the process makes
+// its own.
+func (c *Config) SecretPath() string {
+	if name := c.File.Resumption.SecretFile; name != "" && !c.File.Resumption.Disabled {
+		return c.path(name)
+	}
+	return ""
 }
 
 // Program returns routes, policy and upstreams, ready to be put in force. On error
@@ -237,8 +251,8 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 	if u.Certificate != nil {
 		own = *u.Certificate
 	}
-	credential := deps.Credential(own.CertFile)
-	conveyed, err := conveyance(u.Handoff, own.CertFile, credential)
+	credential := deps.Credential(own.name())
+	conveyed, err := conveyance(u.Handoff, own.name(), credential)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +282,7 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 //
 // FWD-12: what the workload form says about a caller is worth what its teller is
 // worth, so a gateway that cannot name itself must not use it.
-func conveyance(words []string, certFile string, own trust.CredentialSource) (*handoff.Handoff, error) {
+func conveyance(words []string, name string, own trust.CredentialSource) (*handoff.Handoff, error) {
 	var forms handoff.Form
 	for i, word := range words {
 		form, ok := handoff.ParseForm(word)
@@ -282,8 +296,8 @@ func conveyance(words []string, certFile string, own trust.CredentialSource) (*h
 	}
 	id := own.Credential().ID()
 	if forms&handoff.Workload != 0 && id.IsZero() {
-		return nil, fmt.Errorf("handoff: the form workload tells backends who asserts the caller's identity, and the gateway's certificate in %s has no identifier; "+
-			"use a certificate with one, such as spiffe://prod.example/edge, or leave workload out", certFile)
+		return nil, fmt.Errorf("handoff: the form workload tells backends who asserts the caller's identity, and the gateway's certificate, %s, has no identifier; "+
+			"use a certificate with one, such as spiffe://prod.example/edge, or leave workload out", name)
 	}
 	return handoff.New(forms, id), nil
 }

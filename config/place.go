@@ -36,14 +36,14 @@ func (c *Config) FieldNaming(path string) string {
 	}
 	var domains []string
 	for _, name := range slices.Sorted(maps.Keys(c.File.TrustDomains)) {
-		if c.path(c.File.TrustDomains[name].Anchors.File) == path {
-			domains = append(domains, name)
+		if found := c.trustDomainNaming(path, c.File.TrustDomains[name]); found != "" {
+			domains = append(domains, join("trust_domains", name)+found)
 		}
 	}
 	switch len(domains) {
 	case 0:
 	case 1:
-		return join("trust_domains", domains[0]) + ".anchors.file"
+		return domains[0]
 	default:
 		return "trust_domains" // what is wrong for one can be right for the other
 	}
@@ -54,8 +54,41 @@ func (c *Config) FieldNaming(path string) string {
 			}
 		}
 	}
+	if path == c.SecretPath() {
+		return "resumption.secret_file"
+	}
 	if file := c.File.Telemetry.Audit.File; file != "" && c.path(file) == path {
 		return "telemetry.audit.file"
+	}
+	return ""
+}
+
+// trustDomainNaming returns the field of td that names the file at path, with a dot
+// before it, or "".
+func (c *Config) trustDomainNaming(path string, td TrustDomain) string {
+	named := map[string]string{".anchors.file": td.Anchors.File}
+	if f := td.Anchors.Federation; f != nil {
+		named[".anchors.federation.bootstrap_file"] = f.BootstrapFile
+		named[".anchors.federation.roots_file"] = f.RootsFile
+	}
+	crl := func(field string, written *CRL) {
+		if written != nil {
+			for i, name := range written.Files {
+				named[fmt.Sprintf("%s.files[%d]", field, i)] = name
+			}
+		}
+	}
+	crl(".crl", td.CRL)
+	if s := td.Shadow; s != nil {
+		crl(".shadow.crl", s.CRL)
+		if s.Anchors != nil {
+			named[".shadow.anchors.file"] = s.Anchors.File
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(named)) {
+		if name := named[field]; name != "" && c.path(name) == path {
+			return field
+		}
 	}
 	return ""
 }
@@ -82,6 +115,9 @@ func (c *Config) Fixed(old *Config) (field string) {
 		{"telemetry", old.File.Telemetry, c.File.Telemetry},
 		{"cache", old.File.Cache, c.File.Cache},
 		{"handshake_tokens", old.File.HandshakeTokens, c.File.HandshakeTokens},
+		{"resumption", old.File.Resumption, c.File.Resumption},
+		{"shared_credentials", old.File.SharedCredentials, c.File.SharedCredentials},
+		{"state_dir", old.File.StateDir, c.File.StateDir},
 	} {
 		if field := difference(part.field, reflect.ValueOf(part.old), reflect.ValueOf(part.new)); field != "" {
 			return field

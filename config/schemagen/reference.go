@@ -24,8 +24,8 @@ A span of time is a number and a unit: 250ms, 30s, 24h. Relative paths start fro
 file. Where a number or a span has a default, it is greater than zero; leave it out to get the default.
 
 SIGHUP reloads the file. What stands under trust_domains, deny, routes and upstreams changes without a restart, and so do
-drain_timeout and the content of every file that is named. Listeners, admin, telemetry, cache and handshake_tokens do not: a
-file that changes them is refused until the restart, and the error names the first field that differs. The trust_domains of a
+drain_timeout, own_assurance and the content of every file that is named. Listeners, admin, telemetry, cache, handshake_tokens,
+resumption, shared_credentials and state_dir do not: a file that changes them is refused until the restart, and the error names the first field that differs. The trust_domains of a
 listener belong to the listener: to admit workloads of a new origin takes a restart, to change its anchors does not.
 `
 
@@ -61,7 +61,9 @@ var headings = map[string]string{
 	"Route": "routes[]", "Match": "routes[].match", "Allow": "routes[].allow[]", "Require": "routes[].allow[].require",
 	"Upstream": "upstreams.*", "Verify": "upstreams.*.verify", "DNSAndIdentity": "upstreams.*.verify.dns_and_identity",
 	"Timeouts": "upstreams.*.timeouts", "Credential": "certificate", "Cache": "cache", "Telemetry": "telemetry",
-	"Audit": "telemetry.audit", "Admin": "admin",
+	"Audit": "telemetry.audit", "Admin": "admin", "Federation": "trust_domains.*.anchors.federation", "CRL": "crl",
+	"Shadow": "trust_domains.*.shadow", "ShadowAnchors": "trust_domains.*.shadow.anchors", "Resumption": "resumption",
+	"SharedCredentials": "shared_credentials", "OwnAssurance": "own_assurance",
 }
 
 // order lists the definitions as a reader meets them: depth first from the file.
