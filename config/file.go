@@ -21,7 +21,7 @@ type File struct {
 	Resumption Resumption `yaml:"resumption"`
 	// SharedCredentials says when a credential counts as shared, which lowers its holders to MIAL-1.
 	SharedCredentials SharedCredentials `yaml:"shared_credentials"`
-	// OwnAssurance is what backends may think of this gateway: no caller is conveyed as better assured. Default: no cap of its own.
+	// OwnAssurance is how well this gateway itself is assured: no caller is conveyed to a backend as better. Default: as its certificate is graded, like any workload's.
 	OwnAssurance *OwnAssurance `yaml:"own_assurance"`
 	// Routes say which request goes to which upstream, and who may send it. The most specific route wins; their order does not matter.
 	Routes []Route `yaml:"routes"`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,16 @@ func (c *Config) Credentials() []CredentialFile {
 		if k.WorkloadAPI == "" {
 			all = append(all, CredentialFile{Name: k.name(), CertPath: c.path(k.CertFile), KeyPath: c.path(k.KeyFile)})
 		}
+	}
+	return all
+}
+
+// CredentialNames returns what [Deps.Credential] may be asked for, files and
+// Workload APIs alike.
+func (c *Config) CredentialNames() []string {
+	var all []string
+	for _, k := range c.credentials() {
+		all = append(all, k.name())
 	}
 	return all
 }
@@ -215,6 +226,12 @@ func (c *Config) tickets(deps Deps) (*tlsterm.Tickets, error) {
 	return tlsterm.NewTickets(o)
 }
 
+// MaxSessionAge is how long after its client proved its key a session may be
+// resumed.
+func (c *Config) MaxSessionAge() time.Duration {
+	return cmp.Or(time.Duration(c.File.Resumption.MaxAge), tlsterm.DefaultMaxSessionAge)
+}
+
 // SecretPath is where the secrets of session tickets are, "" if the process makes
 // its own.
 func (c *Config) SecretPath() string {
@@ -252,7 +269,8 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 		own = *u.Certificate
 	}
 	credential := deps.Credential(own.name())
-	conveyed, err := conveyance(u.Handoff, own.name(), credential)
+	limits := []handoff.Limit{c.ownLimit(credential, deps.Trust), handoff.HopTo(u.Plaintext, u.Endpoints...).Grade}
+	conveyed, err := conveyance(u.Handoff, own.name(), credential, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -278,11 +296,21 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 	return &gateway.Backend{Upstream: up, Handoff: conveyed, Origin: o.Verify.Identity.Origin()}, nil
 }
 
+// ownLimit is how well assured this gateway is: as the file says, or else as its
+// own credential is graded.
+func (c *Config) ownLimit(credential trust.CredentialSource, store *trust.Store) handoff.Limit {
+	if own := c.File.OwnAssurance; own != nil {
+		grade := assurance.Grade{MIAL: assurance.MIAL(own.MIAL), MAAL: maal(own.MAAL)}
+		return func() assurance.Grade { return grade }
+	}
+	return handoff.NewOwn(credential, store, nil).Grade
+}
+
 // conveyance returns how callers are conveyed, nil for not at all.
 //
 // FWD-12: what the workload form says about a caller is worth what its teller is
 // worth, so a gateway that cannot name itself must not use it.
-func conveyance(words []string, name string, own trust.CredentialSource) (*handoff.Handoff, error) {
+func conveyance(words []string, name string, own trust.CredentialSource, limits []handoff.Limit) (*handoff.Handoff, error) {
 	var forms handoff.Form
 	for i, word := range words {
 		form, ok := handoff.ParseForm(word)
@@ -299,7 +327,7 @@ func conveyance(words []string, name string, own trust.CredentialSource) (*hando
 		return nil, fmt.Errorf("handoff: the form workload tells backends who asserts the caller's identity, and the gateway's certificate, %s, has no identifier; "+
 			"use a certificate with one, such as spiffe://prod.example/edge, or leave workload out", name)
 	}
-	return handoff.New(forms, id), nil
+	return handoff.New(forms, id, limits...), nil
 }
 
 // TelemetryOptions returns the options of telemetry.

@@ -37,7 +37,8 @@ type TrustDomainFile struct {
 // CRLFile is a file of revocation lists.
 type CRLFile struct {
 	Path    string
-	Fetched bool // as in [TrustDomainFile]
+	Name    string // as it is written: the file or the URL
+	Fetched bool   // as in [TrustDomainFile]
 }
 
 // BundleEndpoint is a SPIFFE bundle endpoint and the file that keeps what it says.
@@ -151,10 +152,10 @@ func (c *Config) crl(written *CRL) (files []CRLFile, o trust.CRLOptions) {
 		return nil, o
 	}
 	for _, name := range written.Files {
-		files = append(files, CRLFile{Path: c.path(name)})
+		files = append(files, CRLFile{Path: c.path(name), Name: name})
 	}
 	for _, address := range written.URLs {
-		files = append(files, CRLFile{Path: c.crlPath(address), Fetched: true})
+		files = append(files, CRLFile{Path: c.crlPath(address), Name: address, Fetched: true})
 	}
 	o.LeafOnly = written.Check == "leaf"
 	switch written.WhenStale {

@@ -17,6 +17,7 @@ import (
 	"verigate/telemetry"
 	"verigate/trust"
 	"verigate/trust/files"
+	"verigate/trust/mirror"
 	"verigate/verifycache"
 )
 
@@ -28,6 +29,7 @@ type app struct {
 
 	store     trust.Store
 	files     *files.Source
+	watched   atomic.Pointer[files.Source] // files, for those who may come before it
 	cache     *verifycache.Cache
 	telemetry *telemetry.Telemetry
 	gateway   *gateway.Gateway
@@ -36,6 +38,7 @@ type app struct {
 
 	mu       sync.Mutex // guards what follows; never held while files are read
 	config   *config.Config
+	remotes  *remotes
 	loadedAt time.Time
 	reloads  uint64
 	failure  error // of the last reload
@@ -60,10 +63,18 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	if err != nil {
 		return a, invalid(err)
 	}
+	if a.remotes, err = newRemotes(c, nil, a.fetched); err != nil {
+		return a, invalid(err)
+	}
+	a.remotes.run(log)
+	if err := a.remotes.wait(); err != nil {
+		return a, err
+	}
 	o.OnReload = a.trustReloaded
 	if a.files, err = files.Open(o, &a.store); err != nil {
 		return a, invalid(placed(c, err))
 	}
+	a.watched.Store(a.files)
 	if a.cache, err = verifycache.New(c.CacheOptions()); err != nil {
 		return a, invalid(fmt.Errorf("cache: %w", err))
 	}
@@ -90,7 +101,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	}
 	a.admin, err = admin.Listen(admin.Options{
 		Address: c.AdminAddress(), Pprof: c.File.Admin.Pprof, Log: log,
-		Metrics: a.telemetry.Handler(), Readiness: a.readiness, Status: a.status,
+		Metrics: a.telemetry.Handler(), Readiness: a.readiness, Status: a.status, Explain: a.explain,
 	})
 	if err != nil {
 		return a, placed(c, err)
@@ -107,7 +118,17 @@ func sources(c *config.Config) (files.Options, error) {
 		return o, err
 	}
 	for _, d := range domains {
-		o.Bundles = append(o.Bundles, files.BundleFile{Origin: d.Origin, Path: d.Path, Options: d.Options})
+		b := files.BundleFile{
+			Origin: d.Origin, Path: d.Path, Options: d.Options, Optional: d.Fetched, MaxAge: d.MaxStale,
+			CRLs: crlFiles(d.CRLs), CRL: d.CRL,
+		}
+		if s := d.Shadow; s != nil {
+			b.Shadow = &files.ShadowFile{Path: s.Path, Options: s.Options, CRLs: crlFiles(s.CRLs), CRL: s.CRL}
+		}
+		o.Bundles = append(o.Bundles, b)
+	}
+	if path := c.SecretPath(); path != "" {
+		o.Secrets = append(o.Secrets, files.SecretFile{Name: path, Path: path})
 	}
 	for _, k := range c.Credentials() {
 		o.Credentials = append(o.Credentials, files.CredentialFile{Name: k.Name, CertPath: k.CertPath, KeyPath: k.KeyPath})
@@ -115,10 +136,25 @@ func sources(c *config.Config) (files.Options, error) {
 	return o, nil
 }
 
+func crlFiles(all []config.CRLFile) []files.CRLFile {
+	var out []files.CRLFile
+	for _, f := range all {
+		out = append(out, files.CRLFile{Path: f.Path, Name: f.Name, Optional: f.Fetched})
+	}
+	return out
+}
+
+// fetched is told by remote sources that there is something new to read.
+func (a *app) fetched() {
+	if f := a.watched.Load(); f != nil {
+		f.Refresh()
+	}
+}
+
 func (a *app) deps() config.Deps {
 	return config.Deps{
 		Trust: &a.store, Cache: a.cache, Telemetry: a.telemetry, Log: a.log,
-		Credential: a.files.Credential,
+		Credential: a.credential, Secret: a.files.Secret,
 	}
 }
 
@@ -217,6 +253,9 @@ func (a *app) release(ctx context.Context) {
 	if a.cache != nil {
 		a.cache.Close()
 	}
+	if r := a.currentRemotes(); r != nil {
+		r.end()
+	}
 	if err := errors.Join(errs...); err != nil {
 		a.log.Warn("not everything could be flushed", "error", err)
 	}
@@ -267,14 +306,25 @@ func (a *app) apply() (*config.Config, error) {
 		return nil, err
 	}
 	next.OnReload, before.OnReload = a.trustReloaded, a.trustReloaded
+	kept := a.currentRemotes().wanted
+	undo, err := a.replaceRemotes(c)
+	if err != nil {
+		return nil, err
+	}
 	if err := a.files.Replace(next); err != nil {
+		undo()
 		return nil, placed(c, err)
 	}
 	program, err := c.Program(a.deps())
 	if err != nil {
+		undo()
 		return nil, errors.Join(err, a.files.Replace(before))
 	}
 	a.gateway.Swap(program)
+	wanted := a.currentRemotes().wanted
+	if err := mirror.Prune(kept.paths(), wanted.paths()); err != nil {
+		a.log.Warn("a copy of what is no longer wanted could not be removed", "error", err)
+	}
 	return c, nil
 }
 
@@ -336,6 +386,11 @@ func (a *app) trustItems() (all []telemetry.TrustItem) {
 	return all
 }
 
+// fetchPatience is how long after the start a bundle or CRL that was never fetched
+// keeps the gateway from being ready. Later it would take all replicas out for the
+// sake of one partner.
+const fetchPatience = 30 * time.Second
+
 // readiness says whether the gateway should get traffic. A reload that was refused
 // leaves the last good state in force: that is to be seen, and no reason to stop.
 func (a *app) readiness() (r admin.Readiness) {
@@ -348,10 +403,10 @@ func (a *app) readiness() (r admin.Readiness) {
 		r.NotReady = append(r.NotReady, "draining: the process has been asked to stop")
 	}
 	expired := map[string]bool{}
-	for _, k := range c.Credentials() {
-		if source := a.files.Credential(k.Name); source != nil && now.After(source.Credential().NotAfter()) {
-			expired[k.Name] = true
-			r.NotReady = append(r.NotReady, fmt.Sprintf("credential %s: expired at %s", k.Name, source.Credential().NotAfter().UTC().Format(time.RFC3339)))
+	for _, name := range c.CredentialNames() {
+		if source := a.credential(name); source != nil && now.After(source.Credential().NotAfter()) {
+			expired[name] = true
+			r.NotReady = append(r.NotReady, fmt.Sprintf("credential %s: expired at %s", name, source.Credential().NotAfter().UTC().Format(time.RFC3339)))
 		}
 	}
 
@@ -359,10 +414,15 @@ func (a *app) readiness() (r admin.Readiness) {
 		r.Degraded = append(r.Degraded, "configuration: the last reload was refused and the old one stays in force: "+firstLine(failure))
 	}
 	for _, item := range a.files.Status().Items {
-		if item.Err != nil && !expired[item.Name] {
-			r.Degraded = append(r.Degraded, fmt.Sprintf("%s %s: %v", item.Kind, item.Name, item.Err))
+		switch what := fmt.Sprintf("%s %s: %v", item.Kind, item.Name, item.Err); {
+		case item.Err == nil || expired[item.Name]:
+		case errors.Is(item.Err, files.ErrNotFetched) && now.Sub(a.startedAt) < fetchPatience:
+			r.NotReady = append(r.NotReady, what) // a new replica that refuses whom the others accept
+		default:
+			r.Degraded = append(r.Degraded, what)
 		}
 	}
+	r.Degraded = append(r.Degraded, a.sourceFaults()...)
 	for _, b := range a.store.Load().Bundles() {
 		if len(b.Anchors()) == 0 {
 			r.Degraded = append(r.Degraded, fmt.Sprintf("bundle %s: it is empty, so nobody of this trust domain is accepted", b.Origin()))
@@ -399,9 +459,9 @@ func (a *app) expiries() (all []telemetry.NotAfter) {
 		}
 		all = append(all, telemetry.NotAfter{Kind: telemetry.KindBundle, Name: b.Origin().String(), Time: last})
 	}
-	for _, k := range a.currentConfig().Credentials() {
-		if source := a.files.Credential(k.Name); source != nil {
-			all = append(all, telemetry.NotAfter{Kind: telemetry.KindCredential, Name: k.Name, Time: source.Credential().NotAfter()})
+	for _, name := range a.currentConfig().CredentialNames() {
+		if source := a.credential(name); source != nil {
+			all = append(all, telemetry.NotAfter{Kind: telemetry.KindCredential, Name: name, Time: source.Credential().NotAfter()})
 		}
 	}
 	return all

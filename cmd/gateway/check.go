@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"verigate/config"
+	"verigate/devpki"
 	"verigate/trust"
 	"verigate/trust/files"
 	"verigate/verifycache"
@@ -81,6 +82,15 @@ func (r *checkReport) compile(path string) error {
 	if err != nil {
 		return err
 	}
+	if dir := c.StateDir(); dir != "" {
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			r.add(c.At("state_dir", dir+" is not a folder", ""))
+		} else if err == nil {
+			if err := appendable(filepath.Join(dir, "check")); err != nil {
+				r.add(c.At("state_dir", err.Error(), "the account that runs the gateway must be able to write there"))
+			}
+		}
+	}
 	if file := c.TelemetryOptions().Audit.File; file != "" {
 		if err := appendable(file); err != nil {
 			r.add(c.At("telemetry.audit.file", err.Error(), "the account that runs the gateway must be able to write it, and its folder must exist"))
@@ -100,7 +110,12 @@ func (r *checkReport) compile(path string) error {
 		return fmt.Errorf("cache: %w", err)
 	}
 	defer cache.Close()
-	deps := config.Deps{Trust: &store, Cache: cache, Credential: source.Credential}
+	deps := config.Deps{Trust: &store, Cache: cache, Secret: source.Secret, Credential: func(name string) trust.CredentialSource {
+		if own := source.Credential(name); own != nil {
+			return own
+		}
+		return standIn(c, name)
+	}}
 	program, err := c.Program(deps)
 	if err != nil {
 		return err
@@ -110,6 +125,12 @@ func (r *checkReport) compile(path string) error {
 		return err
 	}
 	r.Notes = append(r.Notes, c.Notes()...)
+	for _, api := range c.WorkloadAPIs() {
+		r.Notes = append(r.Notes, fmt.Sprintf("workload API %s: not contacted by check", api.Address))
+	}
+	for _, e := range c.BundleEndpoints() {
+		r.Notes = append(r.Notes, fmt.Sprintf("bundle endpoint of %s: not contacted by check", e.Origin))
+	}
 	for _, item := range source.Status().Items {
 		for _, note := range item.Notes {
 			r.Notes = append(r.Notes, fmt.Sprintf("%s %s: %s", item.Kind, item.Name, note))
@@ -122,6 +143,40 @@ func (r *checkReport) compile(path string) error {
 	}, ", ")
 	return nil
 }
+
+// standIn is in the place of a credential that only the Workload API has: whatever
+// is compiled with it gets a credential of the identity that is asked for.
+func standIn(c *config.Config, name string) trust.CredentialSource {
+	identity := "spiffe://check.invalid/gateway"
+	for _, api := range c.WorkloadAPIs() {
+		for _, k := range api.Credentials {
+			if k.Name == name && k.Identity != "" {
+				identity = k.Identity
+			}
+		}
+	}
+	ca, err := devpki.NewRoot(devpki.CAOptions{})
+	if err != nil {
+		panic(err) // there is no randomness
+	}
+	leaf, err := ca.Issue(devpki.LeafOptions{URIs: []string{identity}})
+	if err != nil {
+		panic(err)
+	}
+	key, err := devpki.KeyPEM(leaf.Key)
+	if err != nil {
+		panic(err)
+	}
+	own, err := trust.ParseCredential(name, devpki.CertificatesPEM(leaf.Chain...), name, key, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	return fixedCredential{own}
+}
+
+type fixedCredential struct{ own *trust.Credential }
+
+func (f fixedCredential) Credential() *trust.Credential { return f.own }
 
 // appendable reports why a file could not be opened to append to it, or be made.
 // It leaves nothing behind.

@@ -2,26 +2,17 @@ package main
 
 import (
 	"cmp"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"verigate/assurance"
 	"verigate/certpath"
 	"verigate/config"
-	"verigate/gateway"
-	"verigate/policy"
-	"verigate/telemetry"
 	"verigate/trust"
 	"verigate/trust/files"
 	"verigate/verifycache"
@@ -121,87 +112,12 @@ func listenerNames(path string) []string {
 	return names
 }
 
-// explanation is the answer, as --json prints it.
-type explanation struct {
-	Verdict     string     `json:"verdict"` // accept or reject
-	Reason      string     `json:"reason"`  // "" when accepted
-	Depth       int        `json:"depth"`   // of the certificate at fault; 0 is the leaf
-	Identity    string     `json:"identity"`
-	TrustDomain string     `json:"trust_domain"` // the origin
-	Error       string     `json:"error,omitempty"`
-	Found       string     `json:"found,omitempty"`
-	Want        string     `json:"want,omitempty"`
-	Hint        string     `json:"hint,omitempty"`
-	Role        string     `json:"role"`
-	At          time.Time  `json:"at"`
-	MIAL        *int       `json:"mial,omitempty"`
-	MAAL        string     `json:"maal,omitempty"`
-	NotAfter    *time.Time `json:"not_after,omitempty"`
-	Presented   []pathCert `json:"presented"`      // the chain as it came, whatever the verdict
-	Path        []pathCert `json:"path,omitempty"` // as it was accepted: leaf to anchor
-	Steps       []stepLine `json:"steps"`
-	Request     *answer    `json:"request,omitempty"`
-}
-
-// pathCert is one certificate, with what the configuration can say about it:
-// deny.serial, deny.spki_sha256 and issuer_spki_sha256.
-type pathCert struct {
-	Subject    string    `json:"subject"`
-	Serial     string    `json:"serial"`
-	SPKISHA256 string    `json:"spki_sha256"`
-	NotAfter   time.Time `json:"not_after"`
-}
-
-type stepLine struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Depth  int    `json:"depth"`
-	Detail string `json:"detail"`
-}
-
-// answer is what a request would come to.
-type answer struct {
-	Decision string   `json:"decision"` // granted, denied or refused
-	Stage    string   `json:"stage"`    // what decided: http gate, routing or policy
-	Reason   string   `json:"reason,omitempty"`
-	Status   int      `json:"status,omitempty"` // of the gate's response
-	Detail   string   `json:"detail,omitempty"`
-	Route    string   `json:"route,omitempty"`
-	Rule     string   `json:"rule,omitempty"`
-	Upstream string   `json:"upstream,omitempty"`
-	Missing  []string `json:"missing,omitempty"`
-}
-
 func explain(in io.Reader, out io.Writer, f *explainFlags) error {
-	if f.cert == "" {
-		return usage("--cert is missing: the chain to explain, PEM, leaf first")
-	}
-	if err := f.consistent(); err != nil {
-		return err
-	}
-	role, now, err := f.situation()
+	q, err := f.question(in)
 	if err != nil {
 		return err
 	}
-	data, err := readInput(in, f.cert)
-	if err != nil {
-		return err
-	}
-	chain, err := readChain(f.cert, data)
-	if err != nil {
-		return invalid(err)
-	}
-	snapshot, scope, c, listener, err := f.trust()
-	if err != nil {
-		return err
-	}
-	e, verdict := judge(chain, role, scope, snapshot, now)
-	if verdict.Accepted() && f.path != "" {
-		e.Request = f.gate(listener)
-		if e.Request == nil {
-			e.Request = decide(c, &verdict, f)
-		}
-	}
+	e := q.answer()
 	if err := e.print(out, f.json); err != nil {
 		return err
 	}
@@ -211,20 +127,31 @@ func explain(in io.Reader, out io.Writer, f *explainFlags) error {
 	return nil
 }
 
-const (
-	verdictAccept   = "accept"
-	verdictReject   = "reject"
-	decisionGranted = "granted"
-	decisionDenied  = telemetry.DecisionDenied
-	decisionRefused = telemetry.DecisionRefused
-)
-
-// The stages at which requests are decided.
-const (
-	stageGate    = "http gate"
-	stageRouting = "routing"
-	stagePolicy  = "policy"
-)
+// question puts what the flags ask for together.
+func (f *explainFlags) question(in io.Reader) (*question, error) {
+	if f.cert == "" {
+		return nil, usage("--cert is missing: the chain to explain, PEM, leaf first")
+	}
+	if err := f.consistent(); err != nil {
+		return nil, err
+	}
+	q := &question{}
+	var err error
+	if q.role, q.now, err = f.situation(); err != nil {
+		return nil, err
+	}
+	data, err := readInput(in, f.cert)
+	if err != nil {
+		return nil, err
+	}
+	if q.chain, err = readChain(f.cert, data); err != nil {
+		return nil, invalid(err)
+	}
+	if f.path != "" {
+		q.request = &requestLine{sni: f.sni, host: f.host, method: f.method, path: f.path, headers: f.headers}
+	}
+	return q, f.trust(q)
+}
 
 // consistent refuses questions of which a part would silently not be answered.
 func (f *explainFlags) consistent() error {
@@ -251,22 +178,16 @@ func (f *explainFlags) consistent() error {
 	case f.noCache:
 		return usage("--no-cache belongs to --batch; a single chain is always verified anew")
 	}
-	for _, h := range f.headers {
-		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" {
-			return usage("--header %q is not NAME: VALUE", h)
-		}
+	if err := (&requestLine{headers: f.headers}).checkHeaders(); err != nil {
+		return usage("--header %v", err)
 	}
 	return nil
 }
 
 func (f *explainFlags) situation() (certpath.Role, time.Time, error) {
-	role := certpath.RoleClient
-	switch f.role {
-	case "client":
-	case "server":
-		role = certpath.RoleServer
-	default:
-		return 0, time.Time{}, usage("--role %q is neither client nor server", f.role)
+	role, err := roleNamed(f.role)
+	if err != nil {
+		return 0, time.Time{}, usage("--role %v", err)
 	}
 	now := time.Now()
 	if f.at != "" {
@@ -279,243 +200,51 @@ func (f *explainFlags) situation() (certpath.Role, time.Time, error) {
 	return role, now, nil
 }
 
-// trust returns what to judge by: from a configuration, with the listener that is
+// trust adds what to judge by: from a configuration, with the listener that is
 // asked about, or from anchors alone.
-func (f *explainFlags) trust() (*trust.Snapshot, *verifycache.Scope, *config.Config, *config.Listener, error) {
+func (f *explainFlags) trust(q *question) error {
 	if f.config != "" {
-		return f.trustOfConfig()
+		return f.trustOfConfig(q)
 	}
 	origin, err := workloadid.ParseOrigin(f.trustDomain)
 	if err != nil {
-		return nil, nil, nil, nil, usage("--trust-domain %q is not an origin such as spiffe://prod.example: %v", f.trustDomain, err)
+		return usage("--trust-domain %q is not an origin such as spiffe://prod.example: %v", f.trustDomain, err)
 	}
 	data, err := os.ReadFile(f.anchors)
 	if err != nil {
-		return nil, nil, nil, nil, err
+		return err
 	}
 	parsed, err := trust.ParseAnchors(f.anchors, data, origin)
 	if err != nil {
-		return nil, nil, nil, nil, invalid(err)
+		return invalid(err)
 	}
 	bundle, err := trust.NewBundle(origin, trust.BundleOptions{Anchors: parsed.Anchors})
 	if err != nil {
-		return nil, nil, nil, nil, invalid(err)
+		return invalid(err)
 	}
-	snapshot, err := trust.NewSnapshot([]*trust.Bundle{bundle}, nil)
-	if err != nil {
-		return nil, nil, nil, nil, invalid(err)
+	if q.snapshot, err = trust.NewSnapshot([]*trust.Bundle{bundle}, nil); err != nil {
+		return invalid(err)
 	}
-	scope, err := verifycache.NewScope("explain", []workloadid.Origin{origin})
-	return snapshot, scope, nil, nil, err
+	q.scope, err = verifycache.NewScope("explain", []workloadid.Origin{origin})
+	return err
 }
 
-func (f *explainFlags) trustOfConfig() (*trust.Snapshot, *verifycache.Scope, *config.Config, *config.Listener, error) {
+func (f *explainFlags) trustOfConfig(q *question) error {
 	c, err := config.Load(f.config)
 	if err != nil {
-		return nil, nil, nil, nil, invalid(err)
+		return invalid(err)
 	}
 	o, err := sources(c)
 	if err != nil {
-		return nil, nil, nil, nil, invalid(err)
+		return invalid(err)
 	}
 	o.Credentials = nil // the gateway's own certificate does not matter here
 	var store trust.Store
 	if _, err := files.Open(o, &store); err != nil {
-		return nil, nil, nil, nil, invalid(placed(c, err))
+		return invalid(placed(c, err))
 	}
-	var names []string
-	for i := range c.File.Listeners {
-		l := &c.File.Listeners[i]
-		if f.listener == "" || f.listener == l.Name {
-			scope, err := l.Scope()
-			return store.Load(), scope, c, l, err
-		}
-		names = append(names, l.Name)
-	}
-	return nil, nil, nil, nil, usage("--listener %q does not exist; there are %s", f.listener, strings.Join(names, ", "))
-}
-
-// judge asks the live path for the verdict and the path validator for the steps.
-func judge(chain []*x509.Certificate, role certpath.Role, scope *verifycache.Scope, snapshot *trust.Snapshot, now time.Time) (*explanation, verifycache.Verdict) {
-	e := &explanation{Verdict: verdictReject, Role: role.String(), At: now.UTC(), Presented: []pathCert{}, Steps: []stepLine{}}
-	for _, c := range chain {
-		e.Presented = append(e.Presented, describe(c))
-	}
-	cache, err := verifycache.New(verifycache.Options{Disabled: true, Now: func() time.Time { return now }})
-	if err != nil { // a disabled cache needs nothing that could fail
-		panic(err)
-	}
-	defer cache.Close()
-	verdict := cache.Verify(chain, role, scope, snapshot)
-
-	e.Identity = verdict.ID.String()
-	e.TrustDomain = verdict.ID.Origin().String()
-	tracer := certpath.Verifier{Trace: func(s certpath.Step) {
-		e.Steps = append(e.Steps, stepLine{s.Name, s.OK, s.Depth, s.Detail})
-	}}
-	_, _ = tracer.Verify(chain, snapshot.Bundle(verdict.ID.Origin()), role, now) // for its steps; the verdict is the other's
-
-	if fault := verdict.Err; fault != nil {
-		e.Reason, e.Depth, e.Error = fault.Reason.String(), fault.Depth, fault.Error()
-		e.Found, e.Want, e.Hint = fault.Found, fault.Want, fault.Hint
-		return e, verdict
-	}
-	e.Verdict = verdictAccept
-	mial := int(verdict.Grade.MIAL)
-	notAfter := verdict.Path.NotAfter().UTC()
-	e.MIAL, e.MAAL, e.NotAfter = &mial, maalText(verdict.Grade), &notAfter
-	for _, c := range verdict.Path.Certificates() {
-		e.Path = append(e.Path, describe(c))
-	}
-	return e, verdict
-}
-
-func describe(c *x509.Certificate) pathCert {
-	ref := trust.RefOf(c, nil)
-	return pathCert{
-		Subject: c.Subject.String(), Serial: hex.EncodeToString(c.SerialNumber.Bytes()),
-		SPKISHA256: ref.SPKI.String(), NotAfter: c.NotAfter.UTC(),
-	}
-}
-
-// name is the subject, or what stands for it where it is empty, as the subjects of
-// workloads are.
-func (c *pathCert) name() string {
-	if c.Subject == "" {
-		return "(no subject)"
-	}
-	return c.Subject
-}
-
-func maalText(g assurance.Grade) string {
-	if g.MAAL == (assurance.MAAL{}) {
-		return ""
-	}
-	var parts []string
-	for c, grade := range g.MAAL {
-		parts = append(parts, fmt.Sprintf("%s=%d", assurance.Characteristic(c), grade))
-	}
-	return assurance.MAALProfile + " " + strings.Join(parts, " ")
-}
-
-// decide asks the live decision about a request.
-func decide(c *config.Config, v *verifycache.Verdict, f *explainFlags) *answer {
-	host := cmp.Or(f.host, f.sni)
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name // routes know no ports
-	}
-	sni := f.sni
-	if _, err := netip.ParseAddr(host); err != nil && sni == "" {
-		sni = host // what clients ask for, unless it is an address (RFC 6066 §3)
-	}
-	path, _, _ := strings.Cut(f.path, "?")
-	fields := map[string]string{}
-	for _, h := range f.headers {
-		name, value, _ := strings.Cut(h, ":")
-		fields[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
-	}
-	routes, rules := c.Rules()
-	decision := gateway.Decide(routes, rules, &gateway.Question{
-		Subject: policy.Subject{ID: v.ID, Grade: v.Grade},
-		SNI:     strings.ToLower(sni), Host: strings.ToLower(host), Path: path, Method: f.method,
-		Header: func(name string) (string, bool) {
-			value, ok := fields[strings.ToLower(name)]
-			return value, ok
-		},
-	})
-	a := &answer{Decision: decisionDenied, Stage: stagePolicy, Reason: string(decision.Reason)}
-	switch decision.Reason {
-	case gateway.ReasonMisdirected:
-		a.Decision, a.Stage = decisionRefused, stageRouting
-	case gateway.ReasonNoRoute:
-		a.Stage = stageRouting
-	default: // a rule, or the want of one
-	}
-	if decision.Route != nil {
-		a.Route, a.Upstream = decision.Route.Name, decision.Route.Upstream
-	}
-	if decision.Denial != nil {
-		a.Rule, a.Missing = decision.Denial.Rule, decision.Denial.Missing
-	}
-	if decision.Granted() {
-		a.Decision, a.Rule = decisionGranted, decision.Grant.Rule()
-	}
-	return a
-}
-
-func (e *explanation) print(out io.Writer, asJSON bool) error {
-	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetEscapeHTML(false) // --batch does not either
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(e)
-	}
-	p := newPrinter(out)
-	for i := range e.Presented {
-		p.certificate(fmt.Sprintf("presented[%d]", i), &e.Presented[i])
-	}
-	p.line("")
-	for _, s := range e.Steps {
-		if s.Name != "verdict" { // it follows
-			p.step(s.OK, s.Name, s.Detail)
-		}
-	}
-	p.line("")
-	if e.Verdict == verdictAccept {
-		e.printAccepted(p)
-	} else {
-		e.printRejected(p)
-	}
-	if r := e.Request; r != nil {
-		p.line("")
-		p.verdict(r.Decision == decisionGranted, r.Decision, r.Reason)
-		if r.Stage == stageGate {
-			p.field("by", fmt.Sprintf("the strict %s, with status %d; no route was looked for", r.Stage, r.Status))
-		}
-		p.field("why", r.Detail)
-		p.field("missing", strings.Join(r.Missing, ", "))
-		p.field("route", r.Route)
-		p.field("rule", r.Rule)
-		p.field("upstream", r.Upstream)
-		p.field("more", moreAbout(r.Reason))
-	}
-	return p.err
-}
-
-func (e *explanation) printAccepted(p *printer) {
-	p.verdict(true, verdictAccept, fmt.Sprintf("%s, MIAL-%d, until %s", e.Identity, *e.MIAL, e.NotAfter.Format(time.RFC3339)))
-	p.field("maal", e.MAAL)
-	for i := range e.Path {
-		if i >= len(e.Presented) || e.Path[i] != e.Presented[i] { // say once what stands above
-			p.certificate(fmt.Sprintf("path[%d]", i), &e.Path[i])
-		}
-	}
-}
-
-func (e *explanation) printRejected(p *printer) {
-	at := fmt.Sprintf("certificate %d of the chain", e.Depth)
-	switch {
-	case e.Depth == 0:
-		at = "the leaf"
-	case e.Depth >= len(e.Presented):
-		at = "the anchor"
-	}
-	p.verdict(false, verdictReject, e.Reason+" at "+at)
-	if e.Found == "" && e.Want == "" {
-		p.field("why", e.Error)
-	}
-	p.field("found", e.Found)
-	p.field("want", e.Want)
-	p.field("hint", e.Hint)
-	p.field("more", moreAbout(e.Reason))
-}
-
-// moreAbout is the command that explains a reason.
-func moreAbout(reason string) string {
-	if reason == "" {
-		return ""
-	}
-	return "gateway explain " + reason
+	q.snapshot, q.config = store.Load(), c
+	return q.at(f.listener)
 }
 
 // maxInputBytes bounds what is read as a chain.

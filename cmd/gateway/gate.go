@@ -15,10 +15,10 @@ import (
 
 // gate asks the strict gate of a listener about the request, octet for octet as a
 // client would send it. It returns nil if the gate lets it pass.
-func (f *explainFlags) gate(l *config.Listener) *answer {
+func (r *requestLine) gate(l *config.Listener) *answer {
 	var request bytes.Buffer
-	request.WriteString(f.method + " " + f.path + " HTTP/1.1\r\nHost: " + cmp.Or(f.host, f.sni) + "\r\n")
-	for _, h := range f.headers {
+	request.WriteString(r.method + " " + r.path + " HTTP/1.1\r\nHost: " + cmp.Or(r.host, r.sni) + "\r\n")
+	for _, h := range r.headers {
 		name, value, _ := strings.Cut(h, ":")
 		request.WriteString(name + ": " + strings.TrimSpace(value) + "\r\n")
 	}
