@@ -104,8 +104,8 @@ type Deps struct {
 	Telemetry  *telemetry.Telemetry
 	Log        *slog.Logger
 	Credential func(name string) trust.CredentialSource
-	// Secret yields what the secret file at path says.
-	Secret func(path string) trust.SecretSource
+	// Secret yields what the secret file of that name, as it is written, says.
+	Secret func(name string) trust.SecretSource
 }
 
 // CacheOptions returns the options of the verification cache.
@@ -220,8 +220,8 @@ func (c *Config) tickets(deps Deps) (*tlsterm.Tickets, error) {
 		return nil, nil
 	}
 	o := tlsterm.TicketOptions{Rotation: time.Duration(r.Rotation), MaxSessionAge: time.Duration(r.MaxAge)}
-	if path := c.SecretPath(); path != "" {
-		o.Secrets = deps.Secret(path)
+	if c.SecretPath() != "" {
+		o.Secrets = deps.Secret(r.SecretFile)
 	}
 	return tlsterm.NewTickets(o)
 }

@@ -128,7 +128,7 @@ func sources(c *config.Config) (files.Options, error) {
 		o.Bundles = append(o.Bundles, b)
 	}
 	if path := c.SecretPath(); path != "" {
-		o.Secrets = append(o.Secrets, files.SecretFile{Name: path, Path: path})
+		o.Secrets = append(o.Secrets, files.SecretFile{Name: c.File.Resumption.SecretFile, Path: path})
 	}
 	for _, k := range c.Credentials() {
 		o.Credentials = append(o.Credentials, files.CredentialFile{Name: k.Name, CertPath: k.CertPath, KeyPath: k.KeyPath})
@@ -164,6 +164,9 @@ func (a *app) observe() {
 	a.telemetry.ObserveConnections(a.gateway.Connections)
 	a.telemetry.ObserveTrust(a.expiries)
 	a.telemetry.ObserveTrustItems(a.trustItems)
+	a.telemetry.ObserveRevocation(func() []telemetry.RevocationState {
+		return telemetry.RevocationOf(a.store.Load(), time.Now())
+	})
 	a.trustReloaded(a.files.Status())
 	a.telemetry.ConfigReload(nil)
 }
@@ -478,7 +481,10 @@ func (a *app) status() admin.Status {
 		Listeners: []admin.ListenerStatus{}, Credentials: []admin.CredentialStatus{},
 		Audit: admin.AuditOf(a.telemetry.AuditStatus()), Refusals: admin.RefusalsOf(a.telemetry.RecentRefusals()),
 		Denials: admin.DenialsOf(a.telemetry.RecentDenials()),
+		Ended:   admin.ConnectionEndsOf(a.telemetry.RecentConnectionEnds()),
+		Shadow:  admin.ShadowDifferencesOf(a.telemetry.ShadowDifferences()),
 	}
+	s.Resumption = a.resumption(now)
 	s.Routes, s.Upstreams = admin.ProgramOf(a.gateway.Program())
 	for _, l := range a.gateway.Listeners() {
 		s.Listeners = append(s.Listeners, admin.ListenerStatus{Name: l.Name, Address: l.Address.String(), Connections: l.Connections})
@@ -505,6 +511,22 @@ func (a *app) status() admin.Status {
 		File: a.path, LoadedAt: a.loadedAt.UTC(), Reloads: a.reloads,
 		LastError: errorText(a.failure), LastErrorAt: a.failedAt.UTC(),
 	}
+	return s
+}
+
+// resumption describes session tickets.
+func (a *app) resumption(now time.Time) admin.ResumptionStatus {
+	c := a.currentConfig()
+	s := admin.ResumptionStatus{
+		Enabled: !c.File.Resumption.Disabled, SharedSecret: c.SecretPath() != "",
+		SecretLoadedAt: a.startedAt.UTC(), Handshakes: a.telemetry.Resumptions(),
+	}
+	for _, item := range a.files.Status().Items {
+		if item.Kind == files.KindSecret {
+			s.SecretLoadedAt = item.LoadedAt.UTC()
+		}
+	}
+	s.SecretAgeSeconds = now.Sub(s.SecretLoadedAt).Seconds()
 	return s
 }
 

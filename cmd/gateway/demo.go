@@ -19,7 +19,7 @@ func newDemoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: trust domains, workloads, backends and a gateway, on loopback",
-		Long: `demo makes two trust domains, three workloads and two backends in a temporary folder,
+		Long: `demo makes three trust domains, four workloads and two backends in a temporary folder,
 starts the gateway by a configuration file that it shows, sends real requests as each
 workload and as several impostors, and prints who was accepted, who was refused and why.
 Then it keeps serving and prints commands to paste, until Ctrl-C.`,
@@ -90,7 +90,7 @@ type demoShow struct {
 func (s *demoShow) run(ctx context.Context) error {
 	s.line("%s  a verification gateway; all of this happens on loopback, right now", s.paint(bold, "Verigate"))
 	s.heading("What there is")
-	s.field("trust", "spiffe://prod.example and spiffe://partner.example, each with its own root and issuing CA")
+	s.field("trust", "spiffe://prod.example, spiffe://partner.example and spiffe://lab.example, each with its own root and issuing CA; lab's root has an ML-DSA-65 key, and prod has revocation lists")
 	s.field("gateway", fmt.Sprintf("https://%s, mutual TLS 1.3 only; it is %s itself", s.edge, demoGatewayID))
 	s.field("backends", "payments and catalog, mutual TLS as well: they see only the gateway, and learn the caller from it")
 	s.field("config", filepath.Join(s.world.dir, "gateway.yaml"))

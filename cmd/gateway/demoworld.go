@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -34,6 +35,7 @@ type demoWorld struct {
 	prod     *devpki.CA // issuing
 	prodRoot *devpki.CA
 	partner  *devpki.CA
+	lab      *devpki.CA // below a root with a post-quantum key
 	leaves   map[string]*devpki.Leaf
 	backends []*http.Server
 }
@@ -43,10 +45,13 @@ type demoWorld struct {
 func newDemoWorld(dir string) (*demoWorld, error) {
 	w := &demoWorld{dir: dir, leaves: map[string]*devpki.Leaf{}}
 	var err error
-	if w.prodRoot, w.prod, err = w.authority("prod"); err != nil {
+	if w.prodRoot, w.prod, err = w.authority("prod", devpki.P256); err != nil {
 		return nil, err
 	}
-	if _, w.partner, err = w.authority("partner"); err != nil {
+	if _, w.partner, err = w.authority("partner", devpki.P256); err != nil {
+		return nil, err
+	}
+	if _, w.lab, err = w.authority("lab", devpki.MLDSA65); err != nil {
 		return nil, err
 	}
 	hour := time.Now().Add(time.Hour)
@@ -61,12 +66,14 @@ func newDemoWorld(dir string) (*demoWorld, error) {
 		{"checkout", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/checkout"}}},
 		{"cart", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/cart"}}},
 		{"report", w.partner, devpki.LeafOptions{URIs: []string{"spiffe://partner.example/ns/etl/sa/report"}}},
+		{"probe", w.lab, devpki.LeafOptions{URIs: []string{"spiffe://lab.example/ns/pq/sa/probe"}}},
 		// The impostors.
 		{"impostor", w.partner, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/checkout"}}},
 		{"expired", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/checkout"},
 			NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}},
 		{"twofaced", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/cart", "spiffe://prod.example/ns/shop/sa/checkout"}}},
 		{"shouting", w.prod, devpki.LeafOptions{URIs: []string{"SPIFFE://prod.example/ns/shop/sa/checkout"}}},
+		{"revoked", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/checkout"}}},
 		{"denied", w.prod, devpki.LeafOptions{URIs: []string{"spiffe://prod.example/ns/shop/sa/compromised"}}},
 	} {
 		if l.o.NotAfter.IsZero() {
@@ -83,12 +90,34 @@ func newDemoWorld(dir string) (*demoWorld, error) {
 	}
 	// Somebody who has checkout's certificate, which is public, but not its key.
 	w.leaves["thief"] = &devpki.Leaf{Chain: w.leaves["checkout"].Chain, Key: w.leaves["cart"].Key}
+	if err := w.revoke(); err != nil {
+		return nil, err
+	}
 	return w, w.configure()
 }
 
+// revoke writes the revocation lists of prod, one for each of its CAs.
+func (w *demoWorld) revoke() error {
+	stolen := w.leaves["revoked"].Chain[0].SerialNumber
+	for _, l := range []struct {
+		name    string
+		ca      *devpki.CA
+		revoked []*big.Int
+	}{{pkiRoot, w.prodRoot, nil}, {pkiIssuing, w.prod, []*big.Int{stolen}}} {
+		der, err := l.ca.MakeCRL(devpki.CRLOptions{Revoked: l.revoked})
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(w.dir, "prod", l.name+".crl"), devpki.CRLPEM(der), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // authority makes root and issuing CA of a trust domain.
-func (w *demoWorld) authority(name string) (root, issuing *devpki.CA, err error) {
-	if root, err = devpki.NewRoot(devpki.CAOptions{Name: name + " root"}); err != nil {
+func (w *demoWorld) authority(name string, rootKey devpki.KeyType) (root, issuing *devpki.CA, err error) {
+	if root, err = devpki.NewRoot(devpki.CAOptions{Name: name + " root", Key: rootKey}); err != nil {
 		return nil, nil, err
 	}
 	if issuing, err = root.NewIntermediate(devpki.CAOptions{Name: name + " issuing CA"}); err != nil {
@@ -106,14 +135,18 @@ listeners:
   - name: edge
     address: 127.0.0.1:0
     certificate: {cert_file: edge.pem, key_file: edge.key}
-    trust_domains: [spiffe://prod.example, spiffe://partner.example]
+    trust_domains: [spiffe://prod.example, spiffe://partner.example, spiffe://lab.example]
 
 trust_domains:
   spiffe://prod.example:
     anchors: {file: prod/root.pem}
+    crl: {files: [prod/root.crl, prod/issuing.crl]}
     assurance: [{mial: 2}]          # attested by the platform, the operator says
   spiffe://partner.example:
     anchors: {file: partner/root.pem}
+  spiffe://lab.example:
+    anchors: {file: lab/root.pem}   # its key is of ML-DSA-65
+    algorithms: [ml-dsa-65, ecdsa-p256]
 
 deny:
   - {identity: spiffe://prod.example/ns/shop/sa/compromised}
@@ -130,6 +163,7 @@ routes:
     allow:
       - {caller: spiffe://prod.example/**}
       - {caller: spiffe://partner.example/**, methods: [GET]}
+      - {caller: spiffe://lab.example/**, methods: [GET]}
     upstream: catalog
 
 upstreams:
@@ -202,6 +236,7 @@ var demoCalls = []demoCall{
 	{who: "checkout", leaf: "checkout", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "200"},
 	{who: "cart", leaf: "cart", method: "GET", host: "catalog.example", path: "/items", wantOutcome: "200"},
 	{who: "report (partner)", leaf: "report", method: "GET", host: "catalog.example", path: "/items", wantOutcome: "200"},
+	{who: "probe (lab: post-quantum root)", leaf: "probe", method: "GET", host: "catalog.example", path: "/items", wantOutcome: "200"},
 	{who: "cart, claiming to be checkout", leaf: "cart", spoof: true, method: "GET", host: "catalog.example", path: "/items", wantOutcome: "200"},
 	{who: "cart", leaf: "cart", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "403", wantReason: "policy_denied"},
 	{who: "report (partner)", leaf: "report", method: "POST", host: "catalog.example", path: "/items", wantOutcome: "403", wantReason: "method_not_allowed"},
@@ -212,6 +247,7 @@ var demoCalls = []demoCall{
 	{who: "expired certificate", leaf: "expired", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "refused", wantReason: "expired"},
 	{who: "two identities in one certificate", leaf: "twofaced", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "refused", wantReason: "identifier_count"},
 	{who: "SPIFFE:// in capitals", leaf: "shouting", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "refused", wantReason: "identifier_syntax"},
+	{who: "revoked certificate", leaf: "revoked", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "refused", wantReason: "revoked"},
 	{who: "on the deny-list", leaf: "denied", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "refused", wantReason: "deny_listed"},
 	{who: "no certificate", method: "GET", host: "pay.example", path: "/v1/charge", wantOutcome: "refused", wantReason: "no_certificate"},
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,16 +18,22 @@ import (
 	"verigate/workloadid"
 )
 
-// The files of a development CA in its folder.
+// The CAs that init makes: their files, without .pem and .key.
 const (
-	pkiRootCert    = "root.pem"
-	pkiRootKey     = "root.key"
-	pkiIssuingCert = "issuing.pem"
-	pkiIssuingKey  = "issuing.key"
+	pkiRoot    = "root"
+	pkiIssuing = "issuing"
 )
 
-// pkiIssuingName follows the trust domain in the name of an issuing CA.
-const pkiIssuingName = " development issuing CA"
+// The files of a development CA in its folder.
+const (
+	pkiRootCert    = pkiRoot + ".pem"
+	pkiRootKey     = pkiRoot + ".key"
+	pkiIssuingCert = pkiIssuing + ".pem"
+	pkiIssuingKey  = pkiIssuing + ".key"
+)
+
+// pkiNameInfix follows the trust domain in the names of CAs.
+const pkiNameInfix = " development "
 
 func newPKICommand() *cobra.Command {
 	c := &cobra.Command{
@@ -38,20 +45,22 @@ in a folder and its certificates live for a day: never use it in production.
   gateway pki init --dir prod --trust-domain spiffe://prod.example
   gateway pki issue --dir prod spiffe://prod.example/ns/shop/sa/checkout
   gateway pki issue --dir prod spiffe://prod.example/edge --dns localhost --ip 127.0.0.1
+  gateway pki crl --dir prod prod/checkout.pem
 
 init writes root.pem (the trust anchor: what "anchors: {file: …}" wants) and an issuing
-CA below it. issue writes NAME.pem (certificate and intermediate) and NAME.key, where
-NAME is the last segment of the identifier. Files of the CA and of another identity are
-never overwritten.`,
+CA below it; its root can have a key of Ed448 or ML-DSA. ca makes more CAs. issue writes
+NAME.pem (certificate and intermediates) and NAME.key, where NAME is the last segment of
+the identifier. crl makes the revocation list of a CA. Files of a CA and of another
+identity are never overwritten.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPKIInitCommand(), newPKIIssueCommand())
+	c.AddCommand(newPKIInitCommand(), newPKICACommand(), newPKIIssueCommand(), newPKICRLCommand())
 	return c
 }
 
 func newPKIInitCommand() *cobra.Command {
-	var dir, origin, key string
+	var dir, origin, key, rootKey string
 	var lifetime time.Duration
 	c := &cobra.Command{
 		Use:   "init",
@@ -62,7 +71,10 @@ func newPKIInitCommand() *cobra.Command {
 			if err != nil {
 				return usage("--trust-domain %q is not an origin such as spiffe://prod.example: %v", origin, err)
 			}
-			if err := initPKI(dir, td, devpki.KeyType(key), lifetime); err != nil {
+			if rootKey == "" {
+				rootKey = key
+			}
+			if err := initPKI(dir, td, devpki.KeyType(rootKey), devpki.KeyType(key), lifetime); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), `Wrote a development CA for %s to %s.
@@ -74,22 +86,24 @@ func newPKIInitCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&dir, "dir", "pki", "folder to write to")
 	c.Flags().StringVar(&origin, "trust-domain", "spiffe://dev.example", "origin that the CA is for")
-	c.Flags().StringVar(&key, "key", string(devpki.P256), "kind of keys: p256, p384, rsa2048 or ed25519")
-	complete(c, "key", keyTypes)
+	c.Flags().StringVar(&key, "key", string(devpki.P256), "kind of the issuing CA's key: "+caKeyList)
+	complete(c, "key", caKeyTypes)
+	c.Flags().StringVar(&rootKey, "root-key", "", "kind of the root's key, if it is another")
+	complete(c, "root-key", caKeyTypes)
 	c.Flags().DurationVar(&lifetime, "lifetime", 7*devpki.DefaultLifetime, "how long the CA lives")
 	return c
 }
 
-func initPKI(dir string, td workloadid.Origin, key devpki.KeyType, lifetime time.Duration) error {
+func initPKI(dir string, td workloadid.Origin, rootKey, key devpki.KeyType, lifetime time.Duration) error {
 	if _, err := os.Stat(filepath.Join(dir, pkiRootKey)); err == nil {
 		return fmt.Errorf("%s has a CA already; choose another --dir, or remove the folder", dir)
 	}
 	until := time.Now().Add(lifetime)
-	root, err := devpki.NewRoot(devpki.CAOptions{Name: td.TrustDomain() + " development root", Key: key, NotAfter: until})
+	root, err := devpki.NewRoot(devpki.CAOptions{Name: td.TrustDomain() + pkiNameInfix + "root", Key: rootKey, NotAfter: until})
 	if err != nil {
 		return err
 	}
-	issuing, err := root.NewIntermediate(devpki.CAOptions{Name: td.TrustDomain() + pkiIssuingName, Key: key, NotAfter: until})
+	issuing, err := root.NewIntermediate(devpki.CAOptions{Name: td.TrustDomain() + pkiNameInfix + "issuing CA", Key: key, NotAfter: until})
 	if err != nil {
 		return err
 	}
@@ -103,7 +117,7 @@ func initPKI(dir string, td workloadid.Origin, key devpki.KeyType, lifetime time
 }
 
 func newPKIIssueCommand() *cobra.Command {
-	var dir, out, key string
+	var dir, out, key, ca string
 	var dns, ips []string
 	var lifetime time.Duration
 	c := &cobra.Command{
@@ -118,7 +132,10 @@ func newPKIIssueCommand() *cobra.Command {
 			if !id.HasPath() {
 				return usage("%q names a trust domain, not a workload; add a path, such as %s/ns/shop/sa/checkout", args[0], args[0])
 			}
-			issuing, err := loadPKI(dir)
+			if slices.Contains(caKeyTypes(), key) && !slices.Contains(keyTypes(), key) {
+				return usage("--key %s is for CAs: a TLS handshake cannot prove such a key, and the gateway refuses it in a leaf", key)
+			}
+			issuing, err := loadPKI(dir, ca)
 			if err != nil {
 				return err
 			}
@@ -145,7 +162,7 @@ func newPKIIssueCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if domain, ok := strings.CutSuffix(issuing.Certificate.Subject.CommonName, pkiIssuingName); ok && domain != id.Origin().TrustDomain() {
+			if domain, ok := pkiDomain(issuing); ok && domain != id.Origin().TrustDomain() {
 				fmt.Fprintf(c.ErrOrStderr(), "note: the CA in %s is for the trust domain %s, so its anchors will not vouch for %s\n", dir, domain, id)
 			}
 			if err := writeCredential(out+".pem", out+".key", leaf); err != nil {
@@ -157,6 +174,7 @@ func newPKIIssueCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "pki", "folder of the CA")
+	c.Flags().StringVar(&ca, "ca", pkiIssuing, "CA of the folder that issues")
 	c.Flags().StringVar(&out, "out", "", "files to write, without .pem and .key (default: the identifier's last segment, in the CA's folder)")
 	c.Flags().StringVar(&key, "key", string(devpki.P256), "kind of key: p256, p384, rsa2048 or ed25519")
 	complete(c, "key", keyTypes)
@@ -208,17 +226,27 @@ func ownerOf(c *x509.Certificate) string {
 	return c.Subject.String()
 }
 
-// loadPKI reads the issuing CA that init wrote to dir.
-func loadPKI(dir string) (*devpki.CA, error) {
-	certPEM, err := os.ReadFile(filepath.Join(dir, pkiIssuingCert))
+// loadPKI reads a CA that init or ca wrote to dir.
+func loadPKI(dir, name string) (*devpki.CA, error) {
+	certPEM, err := os.ReadFile(filepath.Join(dir, name+".pem"))
 	if err != nil {
-		return nil, fmt.Errorf("%s has no development CA: %w; make one with `gateway pki init --dir %s`", dir, err, dir)
+		if name == pkiRoot || name == pkiIssuing {
+			return nil, fmt.Errorf("%s has no development CA: %w; make one with `gateway pki init --dir %s`", dir, err, dir)
+		}
+		return nil, fmt.Errorf("%s has no CA %s: %w; make it with `gateway pki ca --dir %s %s`", dir, name, err, dir, name)
 	}
-	keyPEM, err := os.ReadFile(filepath.Join(dir, pkiIssuingKey))
+	keyPEM, err := os.ReadFile(filepath.Join(dir, name+".key"))
 	if err != nil {
 		return nil, fmt.Errorf("the key of the development CA: %w", err)
 	}
-	return devpki.LoadCA(certPEM, keyPEM)
+	ca, err := devpki.LoadCA(certPEM, keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	if !ca.Certificate.IsCA {
+		return nil, usage("%s is not the certificate of a CA, but of %s", filepath.Join(dir, name+".pem"), ownerOf(ca.Certificate))
+	}
+	return ca, nil
 }
 
 // writeCredential writes a chain and its key. The key's file is readable by its
