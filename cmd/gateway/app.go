@@ -357,6 +357,9 @@ func (a *app) trustReloaded(s files.Status) {
 		}
 		if outcome == telemetry.TrustRefused {
 			level, message = slog.LevelError, "trust not reloaded; the last good state stays in force"
+			if errors.Is(item.Err, files.ErrNotFetched) {
+				level, message = slog.LevelWarn, "trust not fetched yet; nobody is accepted by it"
+			}
 			what = append(what, slog.Any("error", item.Err))
 		}
 		a.log.LogAttrs(context.Background(), level, message, what...)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,5 +241,58 @@ func TestASharedSecretOutlivesTheProcess(t *testing.T) {
 		}
 		p.signal(t, os.Interrupt)
 		p.wait(t)
+	}
+}
+
+// A bundle endpoint feeds a running gateway, whose copy outlives both of them.
+func TestABundleEndpointFeedsTheGatewayAndItsCopyOutlivesIt(t *testing.T) {
+	t.Parallel()
+	d := newDepth(t)
+	endpoint := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []map[string]any{{
+			"use": "x509-svid", "kty": "EC", "crv": "P-256", "x": "", "y": "", "x5c": [][]byte{d.root.Certificate.Raw},
+		}}, "spiffe_sequence": 7, "spiffe_refresh_hint": 300})
+	}))
+	defer endpoint.Close()
+	d.write(t, "web.pem", string(devpki.CertificatesPEM(endpoint.Certificate())))
+	data, err := os.ReadFile(filepath.Join(d.dir, "gateway.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(data), "trust_domains:\n  spiffe")
+	_, after, _ = strings.Cut(after, "routes:")
+	d.write(t, "gateway.yaml", fmt.Sprintf(`%sstate_dir: state
+trust_domains:
+  spiffe://prod.example:
+    anchors: {federation: {url: %q, profile: https_web, roots_file: web.pem}}
+routes:%s`, before, endpoint.URL, after))
+
+	reach := func(p *process) bool {
+		c := d.dial(t, p, d.shop, nil)
+		status, _ := ask(c, bufio.NewReader(c))
+		return status == 200
+	}
+	p := d.run(t)
+	for deadline := time.Now().Add(patience); !reach(p); {
+		if time.Now().After(deadline) {
+			t.Fatal("the workload is still refused, want it accepted once its bundle was fetched")
+		}
+	}
+	p.signal(t, os.Interrupt)
+	p.wait(t)
+
+	endpoint.Close()
+	p = d.run(t)
+	if !reach(p) {
+		t.Error("after a restart without the endpoint the workload is refused, want the copy to be in force")
+	}
+	for deadline := time.Now().Add(patience); ; {
+		code, body := p.ask(t, "/readyz")
+		if code == 200 && strings.Contains(body, "degraded:\nfederation spiffe://prod.example") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("GET /readyz = %d, %q; want it ready and the endpoint named", code, body)
+		}
 	}
 }
