@@ -226,7 +226,7 @@ type Resumption struct {
 	// MaxAge is how long after a client proved its key its session may be resumed. Default: 1h.
 	MaxAge Duration `yaml:"max_age" max:"168h"`
 	// Rotation is how long one key, derived from the secret, seals tickets. Default: 1h.
-	Rotation Duration `yaml:"rotation" min:"1m" max:"168h"`
+	Rotation Duration `yaml:"rotation" min:"1m" max:"24h"`
 }
 
 // SharedCredentials says when a credential counts as shared by several workloads.

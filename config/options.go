@@ -137,6 +137,19 @@ func (l *Listener) Scope() (*verifycache.Scope, error) {
 	return verifycache.NewScope(l.Name, origins)
 }
 
+// Scopes returns what each listener admits, by its name.
+func (c *Config) Scopes() (map[string]*verifycache.Scope, error) {
+	all := make(map[string]*verifycache.Scope, len(c.File.Listeners))
+	for i := range c.File.Listeners {
+		scope, err := c.File.Listeners[i].Scope()
+		if err != nil {
+			return nil, fmt.Errorf("listeners[%d]: %w", i, err)
+		}
+		all[c.File.Listeners[i].Name] = scope
+	}
+	return all, nil
+}
+
 // defaultMethods are what a listener lets pass that does not say otherwise.
 var defaultMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 

@@ -110,7 +110,7 @@ func (c *Config) Fixed(old *Config) (field string) {
 		field    string
 		old, new any
 	}{
-		{"listeners", old.File.Listeners, c.File.Listeners},
+		{"listeners", fixedListeners(old), fixedListeners(c)},
 		{"admin", old.File.Admin, c.File.Admin},
 		{"telemetry", old.File.Telemetry, c.File.Telemetry},
 		{"cache", old.File.Cache, c.File.Cache},
@@ -154,4 +154,13 @@ func difference(field string, old, new reflect.Value) string {
 		}
 	}
 	return field
+}
+
+// fixedListeners are the listeners without what a reload can change of them.
+func fixedListeners(c *Config) []Listener {
+	all := slices.Clone(c.File.Listeners)
+	for i := range all {
+		all[i].TrustDomains = nil
+	}
+	return all
 }

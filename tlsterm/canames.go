@@ -12,11 +12,12 @@ import (
 // exceed 64 KiB on the wire, and clients fail well below that.
 const maxCANameBytes = 32 << 10
 
-// caNames remembers the CA-name hint of one trust snapshot.
+// caNames remembers the CA-name hint of one trust snapshot and scope.
 type caNames struct{ last atomic.Pointer[caNamesOf] }
 
 type caNamesOf struct {
 	snapshot *trust.Snapshot
+	scope    *verifycache.Scope
 	names    *x509.CertPool
 }
 
@@ -24,7 +25,7 @@ type caNamesOf struct {
 // too long together. It is a hint for the client and takes no part in
 // verification.
 func (n *caNames) pool(snapshot *trust.Snapshot, scope *verifycache.Scope) *x509.CertPool {
-	if last := n.last.Load(); last != nil && last.snapshot == snapshot {
+	if last := n.last.Load(); last != nil && last.snapshot == snapshot && last.scope == scope {
 		return last.names
 	}
 	names := x509.NewCertPool()
@@ -42,6 +43,6 @@ func (n *caNames) pool(snapshot *trust.Snapshot, scope *verifycache.Scope) *x509
 	if bytes == 0 || bytes > maxCANameBytes {
 		names = nil
 	}
-	n.last.Store(&caNamesOf{snapshot, names})
+	n.last.Store(&caNamesOf{snapshot, scope, names})
 	return names
 }

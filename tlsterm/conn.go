@@ -36,11 +36,13 @@ type Conn struct {
 	waited        time.Duration
 	life          time.Duration // allowed, from the end of the handshake
 	sni           string
+	scope         *verifycache.Scope
 
-	peer      Peer
-	rejection *certpath.Error
-	claimed   workloadid.ID
-	cached    verifycache.Outcome
+	peer       Peer
+	rejection  *certpath.Error
+	claimed    workloadid.ID
+	cached     verifycache.Outcome
+	resumption Resumption
 
 	timer  *time.Timer // closes the connection at the end of its life
 	closed atomic.Bool
@@ -60,8 +62,17 @@ func (c *Conn) Peer() *Peer {
 // Rejection returns why the peer's chain was rejected, nil if it was accepted.
 func (c *Conn) Rejection() *certpath.Error { return c.rejection }
 
-// Chain returns what the peer presented, leaf first. It is not to be modified.
+// Chain returns what the peer presented, leaf first, also if it did so when the
+// session began that this connection resumed. It is not to be modified.
+//
+// Certificates of the peer's path are those of the path, which connections share, so
+// they take no room here. Others, which the peer sent for nothing, were parsed for this
+// connection alone and keep the message that they came in: up to
+// certpath.MaxChainBytes if the path was accepted.
 func (c *Conn) Chain() []*x509.Certificate { return c.tls.ConnectionState().PeerCertificates }
+
+// Scope returns whom the listener admitted when the handshake began.
+func (c *Conn) Scope() *verifycache.Scope { return c.scope }
 
 // SNI returns the server name that the client asked for, in lower case; empty if
 // it did not. See [Handshake.SNI].
@@ -93,7 +104,7 @@ func (c *Conn) Handshake() *Handshake {
 		Outcome: Accepted,
 		SNI:     c.sni, ALPN: state.NegotiatedProtocol,
 		Version: state.Version, CipherSuite: state.CipherSuite, Curve: state.CurveID,
-		Resumed: state.DidResume,
+		Resumed: state.DidResume, Resumption: c.resumption,
 		Verdict: verifycache.Verdict{
 			Path: c.peer.Path(), Grade: c.peer.Grade(),
 			Err: c.rejection, ID: c.claimed, Outcome: c.cached,

@@ -33,11 +33,18 @@
 //
 // # Resumption
 //
-// There are no session tickets: none is sent, none is accepted, so a handshake
-// always shows a certificate and always proves its key (TLS-05 to TLS-09). The
-// configuration of a connection is made in one place, attempt.config, which is
-// where a ticket's wrapping and unwrapping would have to be attached. 0-RTT does
-// not exist in crypto/tls over TCP.
+// With [Options.Tickets], clients get session tickets of our own making, which open on
+// the same listener and for the same server name only (TLS-07), and until the maximum
+// age after the client last proved its key (TLS-06). A ticket carries the client's
+// chain, which is judged by what is in force before the session is resumed, so whatever
+// may have changed has its effect (TLS-05, REV-05); if it is not accepted any more the
+// handshake goes on as a full one, never as an error. What became of a ticket is in
+// [Handshake.Resumption]; docs/session-tickets.md has the format. A resumed connection
+// is like any other and ends with its peer's path. Authorisation is not part of a
+// session: it is decided for every request.
+//
+// Without Tickets none is sent and none accepted, so every handshake shows a certificate
+// and proves its key. 0-RTT does not exist in crypto/tls over TCP (TLS-08).
 //
 // # Load
 //

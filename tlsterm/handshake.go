@@ -37,9 +37,17 @@ type attempt struct {
 	socket  *socket
 	client  netip.Addr // network whose places were taken; zero if none were
 	local   netip.AddrPort
+	welcome *welcome
 
 	// Of the callbacks of crypto/tls:
-	sni      string
+	sni string
+	judgement
+	offer   offer
+	resumed bool
+}
+
+// judgement is what was found out about a chain.
+type judgement struct {
 	chain    []*x509.Certificate // as presented; the array that crypto/tls retains
 	verdict  verifycache.Verdict
 	judged   time.Duration // how long the verdict took
@@ -151,6 +159,7 @@ func (a *attempt) shake() (conn *tls.Conn, err error) {
 	}
 	// The connection keeps its configuration, which need not keep the attempt.
 	config.GetConfigForClient, config.GetCertificate, config.VerifyConnection = nil, nil, nil
+	config.WrapSession, config.UnwrapSession = nil, nil
 	return conn, nil
 }
 
@@ -169,36 +178,58 @@ func (a *attempt) config() *tls.Config {
 		return a.l.credentials.pick(hello.ServerName, a.l.o.Now())
 	}
 	// Not VerifyPeerCertificate, which is skipped when a session is resumed.
-	c.VerifyConnection = a.verify
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		err := a.verify(state)
+		// Whoever is admitted in spite of its chain has no session to come back to. The
+		// configuration is this connection's own; TLS 1.3 looks at it again before it
+		// sends a ticket.
+		c.SessionTicketsDisabled = c.SessionTicketsDisabled || !a.verdict.Accepted()
+		return err
+	}
+	if a.l.o.Tickets != nil {
+		c.WrapSession, c.UnwrapSession = a.wrap, a.unwrap
+	}
 	if a.l.o.SendCANames {
-		c.ClientCAs = a.l.names.pool(a.l.o.Trust.Load(), a.l.o.Scope)
+		c.ClientCAs = a.l.names.pool(a.l.o.Trust.Load(), a.welcome.scope)
 	}
 	return c
 }
 
 // verify judges the chain. It is a gate only: the client has not proven to hold
 // the leaf's key yet, so nothing is remembered and nobody is told (TLS-13).
+//
+// It runs for resumed sessions too, whose chain was judged when the ticket was
+// opened. A refusal ends the handshake then, and never admits.
 func (a *attempt) verify(state tls.ConnectionState) error {
 	chain := state.PeerCertificates
 	if len(chain) == 0 {
 		return errNoVerdict
 	}
+	a.resumed = state.DidResume
 	snapshot := a.l.o.Trust.Load()
-	a.chain = chain
-	a.snapshot = snapshot.Digest()
-	asked := time.Now()
-	a.verdict = a.l.o.Cache.Verify(chain, certpath.RoleClient, a.l.o.Scope, snapshot)
-	a.judged = time.Since(asked)
+	if a.resumed && a.offer.answers(chain, snapshot) {
+		a.judgement = a.offer.judgement
+		a.chain = chain
+	} else {
+		a.judgement = a.judge(chain, snapshot)
+	}
 	switch {
 	case a.verdict.Accepted():
 		adopt(chain, a.verdict.Path.Certificates())
 		return nil
 	case a.verdict.Err == nil:
 		return errNoVerdict
-	case a.l.o.AdmitRejected:
+	case a.l.o.AdmitRejected && !a.resumed:
 		return nil
 	}
 	return a.verdict.Err
+}
+
+// judge asks the cache about chain.
+func (a *attempt) judge(chain []*x509.Certificate, snapshot *trust.Snapshot) judgement {
+	asked := time.Now()
+	verdict := a.l.o.Cache.Verify(chain, certpath.RoleClient, a.welcome.scope, snapshot)
+	return judgement{chain, verdict, time.Since(asked), snapshot.Digest()}
 }
 
 // adopt replaces every certificate of chain that path has too with path's own.
@@ -246,7 +277,9 @@ func (a *attempt) admit(tlsConn *tls.Conn) (*Conn, error) {
 		began: a.began, start: a.start,
 		duration: time.Since(a.began), waited: a.socket.gate.waited,
 		sni:     a.sni,
+		scope:   a.welcome.scope,
 		claimed: a.verdict.ID, cached: a.verdict.Outcome,
+		resumption: a.offer.outcome(a.resumed),
 	}
 	if a.verdict.Accepted() {
 		conn.peer = Peer{path: a.verdict.Path, grade: a.verdict.Grade, snapshot: a.snapshot, expiry: end}
@@ -289,14 +322,18 @@ func (a *attempt) record(conn *Conn, err error) *Handshake {
 		}
 		return h
 	}
+	reason, judged := reasonOf(err), &a.judgement
+	if reason == ReasonPoPFailed && len(a.chain) == 0 {
+		judged = &a.offer.judgement // whose session it was that the client does not hold
+	}
 	return &Handshake{
 		Listener: a.l.o.Name, ConnID: a.id,
 		Remote: addrPort(a.socket.remote), Local: a.local,
 		Start: a.start, Duration: time.Since(a.began), QueueWait: a.socket.gate.waited,
-		Outcome: Failed, Reason: reasonOf(err), Err: err,
-		SNI:     a.sni,
-		Verdict: a.verdict, JudgeTime: a.judged,
-		Chain: summarize(a.chain),
+		Outcome: Failed, Reason: reason, Err: err,
+		SNI: a.sni, Resumption: a.offer.outcome(false),
+		Verdict: judged.verdict, JudgeTime: judged.judged,
+		Chain: summarize(judged.chain),
 	}
 }
 

@@ -481,6 +481,9 @@ func TestRotationReachesTheNextHandshakeAndNoConnection(t *testing.T) {
 	if !after.ConnectionState().PeerCertificates[0].Equal(rotated.Chain[0]) {
 		t.Error("the handshake after a rotation shows the old certificate (KEY-03)")
 	}
+	if err := ping(after); err != nil { // and its record is there
+		t.Fatal(err)
+	}
 	if err := ping(before); err != nil {
 		t.Errorf("the rotation disturbed an established connection: %v", err)
 	}

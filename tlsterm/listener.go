@@ -2,6 +2,8 @@ package tlsterm
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -10,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"verigate/verifycache"
 )
 
 // Keep-alive probes find peers that vanished. Go's default of 15 s would send
@@ -43,6 +47,7 @@ type Listener struct {
 	ownLimiter  bool
 	names       caNames
 	places      admission
+	welcome     atomic.Pointer[welcome]
 
 	ready chan *Conn
 	done  chan struct{}  // closed when no connection is accepted any more
@@ -103,7 +108,7 @@ func serve(o Options, inner net.Listener) (*Listener, error) {
 			CurvePreferences:       o.Curves,
 			NextProtos:             o.NextProtos,
 			ClientAuth:             tls.RequireAnyClientCert,
-			SessionTicketsDisabled: true,
+			SessionTicketsDisabled: o.Tickets == nil,
 			// Records of 1.2 KiB at the start of a connection would make three system
 			// calls of one answer.
 			DynamicRecordSizingDisabled: true,
@@ -115,6 +120,13 @@ func serve(o Options, inner net.Listener) (*Listener, error) {
 		live:    make(map[uint64]*Conn),
 		empty:   make(chan struct{}),
 	}
+	if o.Tickets != nil {
+		// Tickets are wrapped by ourselves. Keys of the listener's keep crypto/tls from
+		// rotating some for every connection, and nothing is ever sealed by them.
+		var unused [32]byte
+		_, _ = rand.Read(unused[:]) // ends the program rather than fail
+		l.base.SetSessionTicketKeys([][32]byte{unused})
+	}
 	if o.AllowTLS12 {
 		l.base.MinVersion = tls.VersionTLS12
 	}
@@ -125,10 +137,30 @@ func serve(o Options, inner net.Listener) (*Listener, error) {
 		}
 		l.limiter, l.ownLimiter = limiter, true
 	}
+	l.SetScope(o.Scope)
 	l.loops.Add(1)
 	go l.acceptLoop()
 	return l, nil
 }
+
+// welcome says whom a listener admits. A handshake sees one from beginning to end.
+type welcome struct {
+	scope   *verifycache.Scope
+	context [sha256.Size]byte // what tickets are bound to
+}
+
+// SetScope has every handshake that begins from now on judged for scope, which must
+// not be nil. Tickets of the scope before are worth nothing any more. Handshakes
+// under way and established connections are judged by the scope that they began
+// with: compare [Conn.Scope] with [Listener.Scope].
+func (l *Listener) SetScope(scope *verifycache.Scope) {
+	o := l.o
+	o.Scope = scope
+	l.welcome.Store(&welcome{scope, contextOf(&o)})
+}
+
+// Scope returns whom the listener admits at the moment.
+func (l *Listener) Scope() *verifycache.Scope { return l.welcome.Load().scope }
 
 // acceptLoop accepts until the listener is closed. Nothing else ends it: being
 // out of file descriptors is a state that passes.
@@ -170,6 +202,8 @@ func (l *Listener) begin(c net.Conn) {
 		began: time.Now(),
 		start: l.o.Now(),
 		local: addrPort(c.LocalAddr()),
+
+		welcome: l.welcome.Load(),
 	}
 	remote := addrPort(c.RemoteAddr()).Addr()
 	if a.proxied = contains(l.o.ProxyProtocolFrom, remote); !a.proxied {

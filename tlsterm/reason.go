@@ -22,8 +22,8 @@ const (
 	// ReasonUnsupportedKey: the leaf's key is not RSA, ECDSA or Ed25519, or is an
 	// RSA key larger than crypto/tls will use.
 	ReasonUnsupportedKey = "unsupported_key"
-	// ReasonPoPFailed: it does not hold the leaf's key. Somebody may be showing
-	// another's certificate.
+	// ReasonPoPFailed: it does not hold the leaf's key, or not the session of the
+	// ticket. Somebody may be showing another's certificate or ticket.
 	ReasonPoPFailed = "pop_failed"
 	// ReasonFirstByteTimeout: it sent nothing.
 	ReasonFirstByteTimeout = "first_byte_timeout"
@@ -126,6 +126,7 @@ var tlsTexts = []struct{ prefix, reason string }{
 	{"tls: client certificate contains an unsupported public key", ReasonUnsupportedKey},
 	{"tls: client sent certificate containing RSA key larger than", ReasonUnsupportedKey},
 	{"tls: invalid signature by the client certificate", ReasonPoPFailed},
+	{"tls: invalid PSK binder", ReasonPoPFailed},
 	{"tls: client offered only unsupported versions", ReasonTLSVersion},
 	{"tls: client requested unsupported application protocols", ReasonNoSharedALPN},
 	{"tls: no cipher suite supported by both client and server", ReasonNoSharedCipher},

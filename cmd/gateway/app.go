@@ -357,8 +357,11 @@ func (a *app) trustReloaded(s files.Status) {
 		}
 		if outcome == telemetry.TrustRefused {
 			level, message = slog.LevelError, "trust not reloaded; the last good state stays in force"
-			if errors.Is(item.Err, files.ErrNotFetched) {
+			switch {
+			case errors.Is(item.Err, files.ErrNotFetched):
 				level, message = slog.LevelWarn, "trust not fetched yet; nobody is accepted by it"
+			case errors.Is(item.Err, files.ErrTooOld):
+				message = "trust not confirmed for too long; nobody is accepted by it any more"
 			}
 			what = append(what, slog.Any("error", item.Err))
 		}
@@ -421,7 +424,7 @@ func (a *app) readiness() (r admin.Readiness) {
 	}
 	for _, item := range a.files.Status().Items {
 		switch what := fmt.Sprintf("%s %s: %v", item.Kind, item.Name, item.Err); {
-		case item.Err == nil || expired[item.Name]:
+		case item.Err == nil || item.Kind == files.KindCredential && expired[item.Name]:
 		case errors.Is(item.Err, files.ErrNotFetched) && now.Sub(a.startedAt) < fetchPatience:
 			r.NotReady = append(r.NotReady, what) // a new replica that refuses whom the others accept
 		default:

@@ -10,8 +10,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
-
-	"verigate/trust"
+	"time"
 )
 
 // ErrNotRegular is in the error for a path that is not a regular file, such as a
@@ -25,18 +24,35 @@ var ErrUnsteady = errors.New("it keeps changing while it is read")
 // maxReadings bounds the attempts to read the same content twice.
 const maxReadings = 8
 
+// reading is what files said at one time.
+type reading struct {
+	contents [][]byte
+	written  time.Time // the oldest modification time
+}
+
+func (r *reading) add(content []byte, info fs.FileInfo) {
+	r.contents = append(r.contents, content)
+	r.mark(info)
+}
+
+func (r *reading) mark(info fs.FileInfo) {
+	if at := info.ModTime(); r.written.IsZero() || at.Before(r.written) {
+		r.written = at
+	}
+}
+
 // readStable reads files until two readings of all of them agree. A certificate
 // and its key are thereby taken from the same side of a rotation, and a file that
 // is being written is waited out if the writer is quick.
-func readStable(paths ...string) ([][]byte, error) {
-	last, err := readEach(paths)
+func readStable(paths []string, limit int) (reading, error) {
+	last, err := readEach(paths, limit)
 	for range maxReadings {
 		if err != nil {
-			return nil, err
+			return reading{}, err
 		}
-		var next [][]byte
-		next, err = readEach(paths)
-		if err == nil && slices.EqualFunc(last, next, bytes.Equal) {
+		var next reading
+		next, err = readEach(paths, limit)
+		if err == nil && slices.EqualFunc(last.contents, next.contents, bytes.Equal) {
 			return next, nil
 		}
 		last = next
@@ -44,46 +60,44 @@ func readStable(paths ...string) ([][]byte, error) {
 	if err == nil {
 		err = fmt.Errorf("%s: %w", paths[0], ErrUnsteady)
 	}
-	return nil, err
+	return reading{}, err
 }
 
-func readEach(paths []string) ([][]byte, error) {
-	contents := make([][]byte, len(paths))
-	for i, path := range paths {
-		var err error
-		if contents[i], err = readFile(path); err != nil {
-			return nil, err
+func readEach(paths []string, limit int) (r reading, err error) {
+	for _, path := range paths {
+		err := withFile(path, limit, func(content io.Reader, info fs.FileInfo) error {
+			// The size saves a list of megabytes from being copied as it grows; it is a
+			// hint that the reader does not depend on.
+			into := bytes.NewBuffer(make([]byte, 0, min(info.Size(), int64(limit))+bytes.MinRead))
+			_, err := into.ReadFrom(content)
+			r.add(into.Bytes(), info)
+			return err
+		})
+		if err != nil {
+			return reading{}, err
 		}
 	}
-	return contents, nil
+	return r, nil
 }
 
-// readFile returns at most one octet more than a document may have, so that the
-// parser refuses what is too large.
-func readFile(path string) ([]byte, error) {
-	// Before opening: with devices, opening is an act.
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, notRegular(path)
+// sumEach returns the hash that sumOf would give the contents of files, without
+// keeping them: most looks find what was there before, in megabytes of lists.
+func sumEach(paths []string, limit int) (sum [sha256.Size]byte, written time.Time, err error) {
+	whole := sha256.New()
+	var r reading
+	for _, path := range paths {
+		err := withFile(path, limit, func(content io.Reader, info fs.FileInfo) error {
+			part := sha256.New()
+			_, err := io.Copy(part, content)
+			whole.Write(part.Sum(nil))
+			r.mark(info)
+			return err
+		})
+		if err != nil {
+			return sum, written, err
+		}
 	}
-	// And after, because another may have taken its place meanwhile; without
-	// waiting, as opening a pipe does for a writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, notRegular(path)
-	}
-	return io.ReadAll(io.LimitReader(f, trust.MaxDocumentBytes+1))
-}
-
-func notRegular(path string) error {
-	return &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
+	return [sha256.Size]byte(whole.Sum(nil)), r.written, nil
 }
 
 // sumOf tells contents apart without keeping them, which matters for keys.
@@ -96,7 +110,38 @@ func sumOf(contents [][]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// keyNotes warns of a key that others than its owner can read (KEY-01).
+// withFile calls f with at most one octet more than limit, so that the parser
+// refuses what is too large.
+func withFile(path string, limit int, f func(content io.Reader, info fs.FileInfo) error) error {
+	// Before opening: with devices, opening is an act.
+	if info, err := os.Stat(path); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return notRegular(path)
+	}
+	// And after, because another may have taken its place meanwhile; without
+	// waiting, as opening a pipe does for a writer.
+	opened, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	info, err := opened.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return notRegular(path)
+	}
+	return f(io.LimitReader(opened, int64(limit)+1), info)
+}
+
+func notRegular(path string) error {
+	return &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
+}
+
+// keyNotes warns of a key or a secret that others than its owner can read
+// (KEY-01).
 func keyNotes(path string) []string {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm()&0o044 == 0 {

@@ -25,6 +25,7 @@ func (s *Source) Run(ctx context.Context) error {
 	defer w.close()
 
 	var retry time.Duration
+	var asked time.Time // when the last look began that was asked for
 	for {
 		// Directories before files: what happens after the look is an event.
 		s.mu.Lock()
@@ -42,34 +43,54 @@ func (s *Source) Run(ctx context.Context) error {
 		} else {
 			retry = 0
 		}
-		if !s.await(ctx, w, wait, options.Debounce) {
+		switch s.await(ctx, w, wait, options.Debounce, asked) {
+		case ended:
 			return nil
+		case refresh:
+			asked = time.Now()
+		case due:
 		}
 	}
 }
 
-// await returns true when it is time for another look: after wait at the latest,
-// and debounce after the first event.
-func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Duration) bool {
+// awaited is why await returns.
+type awaited uint8
+
+const (
+	ended   awaited = iota // the context is
+	due                    // a look is, by time or by events
+	refresh                // somebody has asked for one
+)
+
+// await returns when it is time for another look: after wait at the latest,
+// debounce after the first event, and at once when somebody asks, but not sooner
+// than debounce after they asked last.
+func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Duration, asked time.Time) awaited {
+	deadline := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	events, troubles := w.channels()
-	burst := false
+	reason := due
+	sooner := func(at time.Time) {
+		if at.Before(deadline) {
+			deadline = at
+			timer.Reset(time.Until(at))
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
-			return false
+			return ended
 		case <-timer.C:
-			return true
-		case <-s.replaced:
-			return true
+			return reason
+		case <-s.wake:
+			reason = refresh
+			sooner(asked.Add(debounce))
+			continue
 		case <-events:
 		case <-troubles: //nolint:errcheck // events were lost, which is as good as one
 		}
-		if !burst {
-			burst = true
-			timer.Reset(min(wait, debounce))
-		}
+		sooner(time.Now().Add(debounce))
 	}
 }
 

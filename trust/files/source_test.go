@@ -244,6 +244,40 @@ func TestOpenFailsClosed(t *testing.T) {
 		{"a credential without a key path", func(t *testing.T, p place, o *files.Options) { o.Credentials[0].KeyPath = "" }, isReason(trust.ReasonOptions)},
 		{"a bundle without an origin", func(t *testing.T, p place, o *files.Options) { o.Bundles[0].Origin = workloadid.Origin{} }, isReason(trust.ReasonOptions)},
 		{"a negative duration", func(t *testing.T, p place, o *files.Options) { o.Poll = -1 }, isReason(trust.ReasonOptions)},
+		{"a negative age", func(t *testing.T, p place, o *files.Options) { o.Bundles[0].MaxAge = -1 }, isReason(trust.ReasonOptions)},
+		{"a missing list (REV-02)", func(t *testing.T, p place, o *files.Options) {
+			os.Remove(p.withLists(t, o, list(t, p.ca, 1), list(t, p.ca, 2))[1])
+		}, isErr(fs.ErrNotExist)},
+		{"an empty list", func(t *testing.T, p place, o *files.Options) { p.withLists(t, o, nil) }, isReason(trust.ReasonEmpty)},
+		{"a garbled list", func(t *testing.T, p place, o *files.Options) { p.withLists(t, o, []byte("none")) }, isReason(trust.ReasonNoCRL)},
+		{"a list without a path", func(t *testing.T, p place, o *files.Options) { o.Bundles[0].CRLs = make([]files.CRLFile, 1) }, isReason(trust.ReasonOptions)},
+		{"two lists of a name", func(t *testing.T, p place, o *files.Options) {
+			p.withLists(t, o, list(t, p.ca, 1), list(t, p.ca, 2))
+			o.Bundles[0].CRLs[1].Name = o.Bundles[0].CRLs[0].Name
+		}, isReason(trust.ReasonOptions)},
+		{"options for lists without a list", func(t *testing.T, p place, o *files.Options) { o.Bundles[0].CRL.LeafOnly = true }, isReason(trust.ReasonOptions)},
+		{"options for lists that are none", func(t *testing.T, p place, o *files.Options) {
+			p.withLists(t, o, list(t, p.ca, 1))
+			o.Bundles[0].CRL.Grace = -1
+		}, isReason(trust.ReasonOptions)},
+		{"lists that do not come from a file", func(t *testing.T, p place, o *files.Options) {
+			o.Bundles[0].Options.CRLs = new(trust.CRLSet)
+		}, isReason(trust.ReasonOptions)},
+		{"a shadow that does not come from a file", func(t *testing.T, p place, o *files.Options) {
+			o.Bundles[0].Options.Shadow = new(trust.Bundle)
+		}, isReason(trust.ReasonOptions)},
+		{"a shadow with options for lists and without a list", func(t *testing.T, p place, o *files.Options) {
+			o.Bundles[0].Shadow = &files.ShadowFile{CRL: trust.CRLOptions{LeafOnly: true}}
+		}, isReason(trust.ReasonOptions)},
+		{"a missing secret", func(t *testing.T, p place, o *files.Options) {
+			o.Secrets = []files.SecretFile{{Name: "tickets", Path: filepath.Join(p.dir, "missing")}}
+		}, isErr(fs.ErrNotExist)},
+		{"a secret without a path", func(t *testing.T, p place, o *files.Options) { o.Secrets = []files.SecretFile{{Name: "tickets"}} }, isReason(trust.ReasonOptions)},
+		{"two secrets of a name", func(t *testing.T, p place, o *files.Options) {
+			_, line := secretLine()
+			p.withSecret(t, o, line)
+			o.Secrets = append(o.Secrets, o.Secrets[0])
+		}, isReason(trust.ReasonOptions)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.claim, func(t *testing.T) {
@@ -855,6 +889,20 @@ func TestRunFollowsReplacedOptions(t *testing.T) {
 	next := newRoot(t)
 	write(t, q.bundle, pemOf(next))
 	r.until(t, "the change in the new place", func(files.Status) bool { return holds(r.store, prod, next) })
+}
+
+// A source that has written a file does not wait for events, which may not come,
+// nor for a burst to pass, nor for the next poll.
+func TestRunLooksWhenAsked(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	next := newRoot(t)
+	o := eventsOnly(p.options())
+	o.Debounce = time.Hour
+	r := run(t, o)
+	write(t, p.bundle, pemOf(next))
+	r.Refresh()
+	r.until(t, "the look that was asked for", func(files.Status) bool { return holds(r.store, prod, next) })
 }
 
 func TestOnlyOneRunAtATime(t *testing.T) {
