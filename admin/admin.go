@@ -5,6 +5,7 @@
 //	GET /readyz       200 or 503, with what is wrong, one a line; see [Readiness]
 //	GET /metrics      Prometheus or OpenMetrics exposition
 //	GET /status       everything that is in force, as JSON; see [Status]
+//	POST /explain     how a chain, and perhaps a request, would fare; see [Question]
 //	GET /debug/pprof/ profiles, when switched on
 //
 // Nothing here changes anything, and nothing here is for callers: bind it to
@@ -41,6 +42,10 @@ type Options struct {
 	Readiness func() Readiness
 	// Status returns what /status shows.
 	Status func() Status
+	// Explain answers POST /explain with what is encoded as JSON; nil: there is no
+	// such endpoint. An error that is a [*QuestionError] is told to whoever asked, any
+	// other one is logged. It may be called concurrently, for two questions at most.
+	Explain func(context.Context, *Question) (any, error)
 	// Log takes what goes wrong while serving; nil discards it.
 	Log *slog.Logger
 }
@@ -129,15 +134,13 @@ func handler(o Options) http.Handler {
 	})
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		body, err := json.MarshalIndent(o.Status(), "", "  ")
-		if err != nil {
-			o.Log.Error("status cannot be encoded", "error", err)
-			answer(w, http.StatusInternalServerError, "the status cannot be encoded\n")
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(append(body, '\n')) // the client has gone; there is nobody to tell
+		answerJSON(w, o.Log, o.Status())
 	})
+	index := "Verigate admin: /livez /readyz /metrics /status\n"
+	if o.Explain != nil {
+		mux.HandleFunc("POST /explain", explainHandler(&o))
+		index = "Verigate admin: /livez /readyz /metrics /status, POST /explain\n"
+	}
 	if o.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -146,7 +149,7 @@ func handler(o Options) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, "Verigate admin: /livez /readyz /metrics /status\n")
+		answer(w, http.StatusOK, index)
 	})
 	return private(mux)
 }
@@ -155,6 +158,19 @@ func answer(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text)) // the client has gone; there is nobody to tell
+}
+
+// answerJSON answers with value. What cannot be encoded is no answer at all, rather
+// than half of one.
+func answerJSON(w http.ResponseWriter, log *slog.Logger, value any) {
+	body, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		log.Error("an answer cannot be encoded", "error", err)
+		answer(w, http.StatusInternalServerError, "the answer cannot be encoded\n")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the client has gone; there is nobody to tell
 }
 
 // private refuses requests that a foreign web page made a browser send.

@@ -203,11 +203,20 @@ func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 			Upstreams: []UpstreamStatus{upstreamOf(upstream.Status{Name: "api", Endpoints: []upstream.EndpointStatus{
 				{Address: "10.0.0.1:1", InFlight: 2, LastError: "refused", LastErrorAt: now, PeerID: "spiffe://prod.example/api"},
 			}})},
-			Audit:   AuditOf(telemetry.AuditStatus{Enabled: true, Dropped: 7, LastError: "disk full"}),
-			Denials: DenialsOf([]telemetry.Denial{{Time: now, ID: "6f1c", Route: "payments", Rule: "no", Status: 403, Decision: "denied"}}),
+			Audit: AuditOf(telemetry.AuditStatus{Enabled: true, Dropped: 7, LastError: "disk full"}),
+			Ended: ConnectionEndsOf([]telemetry.RefusedConnection{{
+				Time: now, Listener: "edge", ConnID: 42, Identity: "spiffe://prod.example/x", Life: 90 * time.Second, Cause: "trust", Reason: "revoked",
+			}}),
+			Shadow: ShadowDifferencesOf([]telemetry.ShadowDifference{
+				{Identity: "spiffe://prod.example/x", Reason: "eku", Count: 17, Last: now},
+				{Identity: "spiffe://prod.example/y", Reason: "expired", Accepts: true, Count: 1, Last: now},
+			}),
+			Resumption: ResumptionStatus{Enabled: true, SecretLoadedAt: now, SecretAgeSeconds: 60, Handshakes: map[string]uint64{"resumed": 5}},
+			Denials: DenialsOf([]telemetry.Denial{{Time: now, ID: "6f1c", Route: "payments", Rule: "no", Status: 403, Decision: "denied", ConnID: 41,
+				Missing: "mial is 1, 3 required"}}),
 			Refusals: RefusalsOf([]telemetry.Refusal{{
-				Time: now, Reason: "expired", Claimed: "spiffe://prod.example/x",
-				Chain: []tlsterm.ChainSummary{{Subject: "CN=x", Serial: "01"}},
+				Time: now, ConnID: 43, Reason: "expired", Claimed: "spiffe://prod.example/x", Hint: "it was not renewed",
+				Chain: []tlsterm.ChainSummary{{Subject: "CN=x", Serial: "01", AuthorityKeyID: "0a0b"}},
 			}}),
 		}
 	}})
@@ -239,6 +248,8 @@ func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 	for _, want := range []string{
 		`"hit_ratio": 0.75`, `"in_flight": 2`, `"last_error_at": "2026-11-22T07:00:00Z"`, `"dropped": 7`,
 		`"peer_id": "spiffe://prod.example/api"`, `"reason": "expired"`, `"request_id": "6f1c"`, `"decision": "denied"`, `"subject": "CN=x"`,
+		`"connection": 41`, `"connection": 42`, `"connection": 43`, `"missing": "mial is 1, 3 required"`, `"hint": "it was not renewed"`,
+		`"authority_key_id": "0a0b"`, `"age_seconds": 90`, `"would": "refuse"`, `"would": "accept"`, `"count": 17`, `"secret_age_seconds": 60`, `"resumed": 5`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("GET /status lacks %s:\n%s", want, body)

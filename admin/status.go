@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strconv"
 	"time"
 
 	"verigate/gateway"
@@ -25,8 +26,15 @@ type Status struct {
 	Routes      []RouteStatus      `json:"routes"`
 	Upstreams   []UpstreamStatus   `json:"upstreams"`
 	Audit       AuditStatus        `json:"audit"`
+	Resumption  ResumptionStatus   `json:"resumption"`
+	// Shadow has the identities that would fare differently if the shadow of their
+	// trust domain were in force, the most frequent first.
+	Shadow []ShadowDifferenceStatus `json:"shadow_differences"`
 	// Refusals are the last handshakes that were refused, newest first.
 	Refusals []RefusalStatus `json:"refusals"`
+	// Ended are the last live connections that ended because their caller was not
+	// accepted any more, newest first.
+	Ended []ConnectionEndStatus `json:"refused_connections"`
 	// Denials are the last requests that were not served, newest first.
 	Denials []DenialStatus `json:"denials"`
 }
@@ -64,6 +72,65 @@ type BundleStatus struct {
 	LastError string         `json:"last_error,omitempty"`
 	Notes     []string       `json:"notes,omitempty"`
 	Anchors   []AnchorStatus `json:"anchors"`
+	// Revocation is absent where nobody asks for revocation status.
+	Revocation *RevocationStatus `json:"revocation,omitempty"`
+	// Shadow is absent where nothing is tried out.
+	Shadow *ShadowStatus `json:"shadow,omitempty"`
+}
+
+// RevocationStatus is about the CRLs of one origin.
+type RevocationStatus struct {
+	WhenStale    string  `json:"when_stale"` // refuse, grace or accept-and-alarm
+	GraceSeconds float64 `json:"grace_seconds,omitempty"`
+	Check        string  `json:"check"` // chain or leaf
+	Digest       string  `json:"digest"`
+	// Entries are of the newest CRL of each issuer and scope, and Stale is how many of
+	// those are past their next update.
+	Entries int         `json:"entries"`
+	Stale   int         `json:"stale"`
+	CRLs    []CRLStatus `json:"crls"`
+}
+
+// CRLStatus is about one CRL.
+type CRLStatus struct {
+	Issuer     string    `json:"issuer"`
+	Number     string    `json:"number"` // decimal
+	ThisUpdate time.Time `json:"this_update"`
+	NextUpdate time.Time `json:"next_update"`
+	// SecondsLeft is until the next update; negative when that has passed.
+	SecondsLeft int64  `json:"seconds_left"`
+	Stale       bool   `json:"stale"`     // past its next update
+	Freshness   string `json:"freshness"` // what is made of that
+	Entries     int    `json:"entries"`
+}
+
+// ShadowStatus is about the variant of a bundle that is tried out.
+type ShadowStatus struct {
+	Digest  string         `json:"digest"`
+	Anchors []AnchorStatus `json:"anchors"`
+}
+
+// ShadowDifferenceStatus is about an identity that the shadow judges differently.
+type ShadowDifferenceStatus struct {
+	Identity string `json:"identity"`
+	// Would is refuse or accept; Reason is why the shadow would refuse, or why the
+	// identity is refused now.
+	Would  string    `json:"would"`
+	Reason string    `json:"reason"`
+	Count  uint64    `json:"count"`
+	Last   time.Time `json:"last"`
+}
+
+// ResumptionStatus is about session tickets.
+type ResumptionStatus struct {
+	Enabled bool `json:"enabled"`
+	// SharedSecret is whether replicas can open each other's tickets.
+	SharedSecret bool `json:"shared_secret"`
+	// SecretLoadedAt is when the secret in force was read, or made.
+	SecretLoadedAt   time.Time `json:"secret_loaded_at,omitzero"`
+	SecretAgeSeconds float64   `json:"secret_age_seconds,omitempty"`
+	// Handshakes are counted by what became of the session that was to be resumed.
+	Handshakes map[string]uint64 `json:"handshakes"`
 }
 
 // AnchorStatus is about one anchor.
@@ -150,59 +217,155 @@ type DenialStatus struct {
 	Time      time.Time `json:"time"`
 	RequestID string    `json:"request_id"`
 	Listener  string    `json:"listener"`
-	Remote    string    `json:"remote"`
-	Caller    string    `json:"caller,omitempty"`
-	Claimed   string    `json:"claimed,omitempty"`
-	Method    string    `json:"method,omitempty"`
-	Host      string    `json:"host,omitempty"`
-	Path      string    `json:"path,omitempty"` // without its query
-	Route     string    `json:"route,omitempty"`
-	Rule      string    `json:"rule,omitempty"`
-	Decision  string    `json:"decision"`
-	Status    int       `json:"status"`
-	Reason    string    `json:"reason,omitempty"`
+	// Connection is the number by which the audit record knows it.
+	Connection uint64 `json:"connection"`
+	Remote     string `json:"remote"`
+	Caller     string `json:"caller,omitempty"`
+	Claimed    string `json:"claimed,omitempty"`
+	Method     string `json:"method,omitempty"`
+	Host       string `json:"host,omitempty"`
+	Path       string `json:"path,omitempty"` // without its query
+	Route      string `json:"route,omitempty"`
+	Rule       string `json:"rule,omitempty"`
+	// Missing is what the caller's assurance lacks for the rule.
+	Missing  string `json:"missing,omitempty"`
+	Decision string `json:"decision"`
+	Status   int    `json:"status"`
+	Reason   string `json:"reason,omitempty"`
 }
 
 // RefusalStatus is about a handshake that authenticated nobody. Claimed and Chain
 // are what was presented, vouched for by nobody.
 type RefusalStatus struct {
-	Time     time.Time         `json:"time"`
-	Listener string            `json:"listener"`
-	Remote   string            `json:"remote"`
-	SNI      string            `json:"sni,omitempty"`
-	Outcome  string            `json:"outcome"`
-	Reason   string            `json:"reason"`
-	Depth    int               `json:"depth"`
-	Found    string            `json:"found,omitempty"`
-	Want     string            `json:"want,omitempty"`
-	Hint     string            `json:"hint,omitempty"`
-	Error    string            `json:"error,omitempty"`
-	Claimed  string            `json:"claimed,omitempty"`
-	Chain    []PresentedStatus `json:"chain,omitempty"`
+	Time     time.Time `json:"time"`
+	Listener string    `json:"listener"`
+	// Connection is the number by which the audit record knows it.
+	Connection uint64 `json:"connection"`
+	Remote     string `json:"remote"`
+	SNI        string `json:"sni,omitempty"`
+	Outcome    string `json:"outcome"`
+	Reason     string `json:"reason"`
+	Depth      int    `json:"depth"`
+	Found      string `json:"found,omitempty"`
+	Want       string `json:"want,omitempty"`
+	Hint       string `json:"hint,omitempty"`
+	Error      string `json:"error,omitempty"`
+	Claimed    string `json:"claimed,omitempty"`
+	// ClaimedSHA256 is of a leaf that is in order and whose key was not proven.
+	ClaimedSHA256 string            `json:"claimed_sha256,omitempty"`
+	Chain         []PresentedStatus `json:"chain,omitempty"`
 }
 
 // PresentedStatus is about one certificate of a chain that was presented.
 type PresentedStatus struct {
-	Subject  string    `json:"subject"`
-	Issuer   string    `json:"issuer"`
-	Serial   string    `json:"serial"`
-	NotAfter time.Time `json:"not_after"`
+	Subject        string    `json:"subject"`
+	Issuer         string    `json:"issuer"`
+	Serial         string    `json:"serial"`
+	AuthorityKeyID string    `json:"authority_key_id,omitempty"`
+	SubjectKeyID   string    `json:"subject_key_id,omitempty"`
+	NotAfter       time.Time `json:"not_after"`
+}
+
+// ConnectionEndStatus is about a live connection that ended because its caller was
+// not accepted any more.
+type ConnectionEndStatus struct {
+	Time       time.Time `json:"time"`
+	Listener   string    `json:"listener"`
+	Connection uint64    `json:"connection"`
+	Remote     string    `json:"remote"`
+	Identity   string    `json:"identity"`
+	AgeSeconds float64   `json:"age_seconds"`
+	Cause      string    `json:"cause"` // trust or time
+	Reason     string    `json:"reason"`
+	Error      string    `json:"error,omitempty"`
+	Cut        bool      `json:"cut"` // in the middle of a response
 }
 
 // TrustOf describes a snapshot at now.
 func TrustOf(s *trust.Snapshot, now time.Time) TrustStatus {
 	t := TrustStatus{Digest: s.Digest().String(), Denied: s.Deny().Len(), Bundles: []BundleStatus{}}
+	revocation := RevocationOf(s, now)
 	for _, b := range s.Bundles() {
-		status := BundleStatus{Origin: b.Origin().String(), Digest: b.Digest().String(), Sequence: b.Options().Sequence, Anchors: []AnchorStatus{}}
-		for _, a := range b.Anchors() {
-			status.Anchors = append(status.Anchors, AnchorStatus{
-				Subject: a.Subject.String(), SPKISHA256: trust.RefOf(a, nil).SPKI.String(),
-				NotAfter: a.NotAfter.UTC(), DaysLeft: daysLeft(a.NotAfter, now),
-			})
+		status := BundleStatus{
+			Origin: b.Origin().String(), Digest: b.Digest().String(), Sequence: b.Options().Sequence,
+			Anchors: anchorsOf(b, now), Revocation: revocation[b.Origin().String()],
+		}
+		if shadow := b.Shadow(); shadow != nil {
+			status.Shadow = &ShadowStatus{Digest: shadow.Digest().String(), Anchors: anchorsOf(shadow, now)}
 		}
 		t.Bundles = append(t.Bundles, status)
 	}
 	return t
+}
+
+func anchorsOf(b *trust.Bundle, now time.Time) []AnchorStatus {
+	anchors := []AnchorStatus{}
+	for _, a := range b.Anchors() {
+		anchors = append(anchors, AnchorStatus{
+			Subject: a.Subject.String(), SPKISHA256: trust.RefOf(a, nil).SPKI.String(),
+			NotAfter: a.NotAfter.UTC(), DaysLeft: daysLeft(a.NotAfter, now),
+		})
+	}
+	return anchors
+}
+
+// RevocationOf describes the CRLs of a snapshot at now, by origin. Origins for which
+// nobody asks for revocation status are left out.
+func RevocationOf(s *trust.Snapshot, now time.Time) map[string]*RevocationStatus {
+	states := make(map[string]telemetry.RevocationState)
+	for _, state := range telemetry.RevocationOf(s, now) {
+		states[state.Origin.String()] = state
+	}
+	all := make(map[string]*RevocationStatus, len(states))
+	for _, b := range s.Bundles() {
+		if set := b.CRLs(); set != nil {
+			state := states[b.Origin().String()]
+			status := crlsOf(set, now)
+			status.Entries, status.Stale = state.Entries, state.Stale
+			all[b.Origin().String()] = status
+		}
+	}
+	return all
+}
+
+func crlsOf(set *trust.CRLSet, now time.Time) *RevocationStatus {
+	o := set.Options()
+	status := &RevocationStatus{
+		WhenStale: whenStale(o.WhenStale), GraceSeconds: o.Grace.Seconds(), Check: "chain", Digest: set.Digest().String(),
+		CRLs: []CRLStatus{},
+	}
+	if o.LeafOnly {
+		status.Check = "leaf"
+	}
+	for _, crl := range set.CRLs() {
+		status.CRLs = append(status.CRLs, CRLStatus{
+			Issuer: unquoted(crl.Issuer()), Number: crl.Number(), ThisUpdate: crl.ThisUpdate(), NextUpdate: crl.NextUpdate(),
+			Entries: crl.Entries(), Freshness: set.Freshness(crl, now).String(),
+			Stale: now.After(crl.NextUpdate()), SecondsLeft: int64(crl.NextUpdate().Sub(now).Seconds()),
+		})
+	}
+	return status
+}
+
+// unquoted takes the quotes off a text that JSON will quote again.
+func unquoted(s string) string {
+	if text, err := strconv.Unquote(s); err == nil {
+		return text
+	}
+	return s
+}
+
+// whenStale returns how configuration spells a policy.
+func whenStale(p trust.StalePolicy) string {
+	switch p {
+	case trust.StaleRefuse:
+		return "refuse"
+	case trust.StaleGrace:
+		return "grace"
+	case trust.StaleAccept:
+		return "accept-and-alarm"
+	}
+	return "unknown"
 }
 
 // CredentialOf describes a certificate of the gateway's own at now.
@@ -265,11 +428,14 @@ func RefusalsOf(all []telemetry.Refusal) []RefusalStatus {
 	refusals := []RefusalStatus{}
 	for _, r := range all {
 		status := RefusalStatus{
-			Time: r.Time.UTC(), Listener: r.Listener, Remote: r.Remote, SNI: r.SNI, Outcome: r.Outcome,
+			Time: r.Time.UTC(), Listener: r.Listener, Connection: r.ConnID, ClaimedSHA256: r.ClaimedSHA256, Remote: r.Remote, SNI: r.SNI, Outcome: r.Outcome,
 			Reason: r.Reason, Depth: r.Depth, Found: r.Found, Want: r.Want, Hint: r.Hint, Error: r.Error, Claimed: r.Claimed,
 		}
 		for _, c := range r.Chain {
-			status.Chain = append(status.Chain, PresentedStatus{c.Subject, c.Issuer, c.Serial, c.NotAfter.UTC()})
+			status.Chain = append(status.Chain, PresentedStatus{
+				Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial,
+				AuthorityKeyID: c.AuthorityKeyID, SubjectKeyID: c.SubjectKeyID, NotAfter: c.NotAfter.UTC(),
+			})
 		}
 		refusals = append(refusals, status)
 	}
@@ -281,10 +447,38 @@ func DenialsOf(all []telemetry.Denial) []DenialStatus {
 	denials := []DenialStatus{}
 	for _, d := range all {
 		denials = append(denials, DenialStatus{
-			Time: d.Time.UTC(), RequestID: d.ID, Listener: d.Listener, Remote: d.Remote, Caller: d.Caller, Claimed: d.Claimed,
+			Time: d.Time.UTC(), RequestID: d.ID, Listener: d.Listener, Connection: d.ConnID, Remote: d.Remote, Caller: d.Caller, Claimed: d.Claimed,
 			Method: d.Method, Host: d.Host, Path: d.Path, Route: d.Route, Rule: d.Rule,
-			Decision: d.Decision, Status: d.Status, Reason: d.Reason,
+			Decision: d.Decision, Status: d.Status, Reason: d.Reason, Missing: d.Missing,
 		})
 	}
 	return denials
+}
+
+// ConnectionEndsOf describes live connections that ended, in the order that they
+// come in.
+func ConnectionEndsOf(all []telemetry.RefusedConnection) []ConnectionEndStatus {
+	ends := []ConnectionEndStatus{}
+	for _, e := range all {
+		ends = append(ends, ConnectionEndStatus{
+			Time: e.Time.UTC(), Listener: e.Listener, Connection: e.ConnID, Remote: e.Remote, Identity: e.Identity,
+			AgeSeconds: e.Life.Seconds(), Cause: e.Cause, Reason: e.Reason, Error: e.Error, Cut: e.Cut,
+		})
+	}
+	return ends
+}
+
+// ShadowDifferencesOf describes differences, in the order that they come in.
+func ShadowDifferencesOf(all []telemetry.ShadowDifference) []ShadowDifferenceStatus {
+	differences := []ShadowDifferenceStatus{}
+	for _, d := range all {
+		would := "refuse"
+		if d.Accepts {
+			would = "accept"
+		}
+		differences = append(differences, ShadowDifferenceStatus{
+			Identity: d.Identity, Would: would, Reason: d.Reason, Count: d.Count, Last: d.Last.UTC(),
+		})
+	}
+	return differences
 }

@@ -19,6 +19,9 @@ var (
 	otherKey   = [32]byte{9}
 )
 
+// issued is when the leaf of every path begins to be valid.
+var issued = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
 const (
 	policyHSM  = "1.3.6.1.4.1.99999.1"
 	policySoft = "1.3.6.1.4.1.99999.2"
@@ -29,6 +32,7 @@ func path(edit ...func(*assurance.Evidence)) assurance.Evidence {
 	e := assurance.Evidence{
 		IssuerSPKI:   [][32]byte{issuingKey, middleKey, anchorKey},
 		Lifetime:     time.Hour,
+		NotBefore:    issued,
 		KeyAlgorithm: "ECDSA",
 		KeyBits:      256,
 	}
@@ -61,7 +65,8 @@ func TestGrade(t *testing.T) {
 	hsm := assurance.Statement{PolicyOID: policyHSM, MIAL: 2, MAAL: assurance.MAAL{assurance.Containment: 4, assurance.Recovery: 1}}
 	soft := assurance.Statement{PolicyOID: policySoft, MIAL: 3, MAAL: assurance.MAAL{assurance.Recovery: 2}}
 	whole := assurance.Statement{MIAL: 2, MAAL: all(1)}
-	without := func(m assurance.MAAL, c assurance.Characteristic) assurance.MAAL { m[c] = 0; return m }
+	with := func(m assurance.MAAL, c assurance.Characteristic, grade uint8) assurance.MAAL { m[c] = grade; return m }
+	without := func(m assurance.MAAL, c assurance.Characteristic) assurance.MAAL { return with(m, c, 0) }
 	policies := func(oids ...string) func(*assurance.Evidence) {
 		return func(e *assurance.Evidence) { e.PolicyOIDs = oids }
 	}
@@ -95,12 +100,53 @@ func TestGrade(t *testing.T) {
 		{"a key of an unknown kind is weak", assurance.Options{Statements: statements{whole}}, path(key("DSA", 4096)), assurance.Grade{MIAL: 1}},
 		{"a weak key does not raise MIAL-0", assurance.Options{Statements: statements{{}}}, path(key("RSA", 512)), assurance.Grade{}},
 		{"any extended key usage leaves no boundary", assurance.Options{Statements: statements{whole}}, path(func(e *assurance.Evidence) { e.ExtKeyUsageAny = true }), assurance.Grade{MIAL: 2, MAAL: without(all(1), assurance.Boundary)}},
+		{"other purposes leave a boundary of 1", assurance.Options{Statements: statements{issuing}}, path(func(e *assurance.Evidence) { e.OtherPurposes = 1 }), assurance.Grade{MIAL: 3, MAAL: with(all(3), assurance.Boundary, 1)}},
+		{"other purposes do not raise a boundary of 0", assurance.Options{Statements: statements{hsm}}, path(policies(policyHSM), func(e *assurance.Evidence) { e.OtherPurposes = 3 }), assurance.Grade{MIAL: 2, MAAL: hsm.MAAL}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.claim, func(t *testing.T) {
 			t.Parallel()
-			if got := compile(t, tt.o).Grade(tt.e); got != tt.want {
-				t.Errorf("Grade() = %+v, want %+v", got, tt.want)
+			if got, until := compile(t, tt.o).GradeAt(tt.e, issued); got != tt.want || !until.IsZero() {
+				t.Errorf("GradeAt() = %+v until %v, want %+v for ever", got, until, tt.want)
+			}
+		})
+	}
+}
+
+// Age is the one observation that changes by itself.
+func TestGradeAt(t *testing.T) {
+	t.Parallel()
+	graded := []assurance.Statement{{MIAL: 3, MAAL: all(2)}}
+	full := assurance.Grade{MIAL: 3, MAAL: all(2)}
+	aged := assurance.Grade{MIAL: 1, MAAL: all(2)}
+	aged.MAAL[assurance.Governance] = 0
+	never := time.Time{}
+	tests := []struct {
+		claim string
+		o     assurance.Options
+		e     assurance.Evidence
+		age   time.Duration
+		want  assurance.Grade
+		until time.Time
+	}{
+		{"without a limit a leaf does not age", assurance.Options{Statements: graded}, path(), 1000 * time.Hour, full, never},
+		{"a new leaf has its grade, and an end to it", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(), 0, full, issued.Add(time.Hour)},
+		{"the last moment of youth", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(), time.Hour - 1, full, issued.Add(time.Hour)},
+		{"the first moment of age is the one that was announced", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(), time.Hour, aged, never},
+		{"what is old stays old", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(), 100 * time.Hour, aged, never},
+		{"a leaf from the near future is young", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(), -time.Minute, full, issued.Add(time.Hour)},
+		{"a leaf of unknown age is old", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(func(e *assurance.Evidence) { e.NotBefore = time.Time{} }), 0, aged, never},
+		{"whoever has nothing to lose does not age", assurance.Options{MaxAge: time.Hour}, path(), 0, assurance.Grade{MIAL: 1}, never},
+		{"a long life was lowered already", assurance.Options{Statements: graded, MaxAge: time.Hour, MaxLifetime: time.Minute}, path(), 0, aged, never},
+		{"a weak key was lowered already", assurance.Options{Statements: graded, MaxAge: time.Hour}, path(func(e *assurance.Evidence) { e.KeyBits = 224 }), 0, assurance.Grade{MIAL: 1}, never},
+		{"age does not raise MIAL-0", assurance.Options{Statements: []assurance.Statement{{}}, MaxAge: 1}, path(), time.Hour, assurance.Grade{}, never},
+	}
+	for _, tt := range tests {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			got, until := compile(t, tt.o).GradeAt(tt.e, issued.Add(tt.age))
+			if got != tt.want || !until.Equal(tt.until) {
+				t.Errorf("GradeAt() = %+v until %v, want %+v until %v", got, until, tt.want, tt.until)
 			}
 		})
 	}
@@ -108,9 +154,9 @@ func TestGrade(t *testing.T) {
 
 func TestNilProfileGradesMIAL1(t *testing.T) {
 	t.Parallel()
-	var p *assurance.Profile
-	if got, want := p.Grade(path()), (assurance.Grade{MIAL: 1}); got != want {
-		t.Errorf("(*Profile)(nil).Grade() = %+v, want %+v", got, want)
+	var none *assurance.Profile
+	if got, until := none.GradeAt(path(), issued); got != (assurance.Grade{MIAL: 1}) || !until.IsZero() {
+		t.Errorf("(*Profile)(nil).GradeAt() = %+v until %v, want MIAL-1 for ever", got, until)
 	}
 }
 
@@ -125,16 +171,25 @@ func TestObservationOnlyLowers(t *testing.T) {
 		}
 		return s
 	}
-	lowering := []func(*assurance.Evidence){
-		func(e *assurance.Evidence) { e.Lifetime += time.Duration(r.Int64N(int64(48 * time.Hour))) },
-		func(e *assurance.Evidence) { e.KeyBits -= r.IntN(e.KeyBits + 1) },
-		func(e *assurance.Evidence) { e.KeyAlgorithm = "unheard of" },
-		func(e *assurance.Evidence) { e.ExtKeyUsageAny = true },
+	hours := func(most int64) time.Duration { return time.Duration(r.Int64N(most * int64(time.Hour))) }
+	// What can be seen of a leaf, each a little worse than before.
+	lowering := []func(e *assurance.Evidence, now *time.Time, f *assurance.Findings){
+		func(e *assurance.Evidence, _ *time.Time, _ *assurance.Findings) { e.Lifetime += hours(48) },
+		func(e *assurance.Evidence, _ *time.Time, _ *assurance.Findings) {
+			e.NotBefore = e.NotBefore.Add(-hours(48))
+		},
+		func(e *assurance.Evidence, _ *time.Time, _ *assurance.Findings) { e.KeyBits -= r.IntN(e.KeyBits + 1) },
+		func(e *assurance.Evidence, _ *time.Time, _ *assurance.Findings) { e.KeyAlgorithm = "unheard of" },
+		func(e *assurance.Evidence, _ *time.Time, _ *assurance.Findings) { e.ExtKeyUsageAny = true },
+		func(e *assurance.Evidence, _ *time.Time, _ *assurance.Findings) { e.OtherPurposes += r.IntN(3) },
+		func(_ *assurance.Evidence, now *time.Time, _ *assurance.Findings) { *now = now.Add(hours(48)) },
+		func(_ *assurance.Evidence, _ *time.Time, f *assurance.Findings) { f.SharedKey = true },
+		func(_ *assurance.Evidence, _ *time.Time, f *assurance.Findings) { f.ManyNetworks = true },
 	}
 	algorithms := []string{"RSA", "ECDSA", "Ed25519"}
-	lowered := 0
-	for range 20000 {
-		o := assurance.Options{MaxLifetime: time.Duration(r.Int64N(int64(24 * time.Hour))), MinRSABits: r.IntN(4097)}
+	lowered := make([]int, len(lowering))
+	for range 30000 {
+		o := assurance.Options{MaxLifetime: hours(24), MaxAge: hours(24), MinRSABits: r.IntN(4097)}
 		for _, s := range []assurance.Statement{{IssuerSPKI: issuingKey}, {IssuerSPKI: anchorKey}, {PolicyOID: policyHSM}, {PolicyOID: policySoft}, {}} {
 			if r.IntN(2) == 0 {
 				o.Statements = append(o.Statements, statement(s))
@@ -147,21 +202,26 @@ func TestObservationOnlyLowers(t *testing.T) {
 				e.PolicyOIDs = []string{policySoft, policyHSM}
 			}
 		})
-		p := compile(t, o)
-		before := p.Grade(e)
-		for range 1 + r.IntN(3) {
-			lowering[r.IntN(len(lowering))](&e)
-		}
-		after := p.Grade(e)
+		p, now, found := compile(t, o), issued.Add(hours(24)), assurance.Findings{}
+		before, until := p.GradeAt(e, now)
+		which := r.IntN(len(lowering))
+		lowering[which](&e, &now, &found)
+		after, _ := p.GradeAt(e, now)
+		after = found.Lower(after)
 		if assurance.Min(before, after) != after {
-			t.Fatalf("under %+v the grade rose from %+v to %+v with evidence %+v", o, before, after, e)
+			t.Fatalf("under %+v the grade rose from %+v to %+v with evidence %+v and findings %+v at %v", o, before, after, e, found, now)
 		}
 		if before != after {
-			lowered++
+			lowered[which]++
+		}
+		if which == 6 && before != after && (until.IsZero() || now.Before(until)) {
+			t.Fatalf("under %+v time alone changed the grade from %+v to %+v at %v, although it was said to hold until %v", o, before, after, now, until)
 		}
 	}
-	if lowered < 1000 {
-		t.Errorf("only %d of 20000 cases were lowered: the test shows too little", lowered)
+	for i, n := range lowered {
+		if n < 100 {
+			t.Errorf("observation %d lowered only %d grades: the test shows too little about it", i, n)
+		}
 	}
 }
 
@@ -187,6 +247,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"a policy twice", assurance.Options{Statements: []assurance.Statement{{PolicyOID: policyHSM}, {PolicyOID: policyHSM}}}, assurance.ReasonDuplicate, 1},
 		{"the origin twice", assurance.Options{Statements: []assurance.Statement{{MIAL: 1}, {MIAL: 2}}}, assurance.ReasonDuplicate, 1},
 		{"a negative lifetime", assurance.Options{MaxLifetime: -1}, assurance.ReasonLimit, -1},
+		{"a negative age", assurance.Options{MaxAge: -1}, assurance.ReasonLimit, -1},
 		{"a negative key size", assurance.Options{MinRSABits: -1}, assurance.ReasonLimit, -1},
 	}
 	for _, tt := range tests {
@@ -241,6 +302,8 @@ func TestDigest(t *testing.T) {
 		{},
 		{Statements: []assurance.Statement{a, b, c}},
 		{Statements: []assurance.Statement{a, b, c}, MaxLifetime: time.Hour, MinRSABits: 3072},
+		{Statements: []assurance.Statement{a, b, c}, MaxLifetime: time.Hour, MaxAge: time.Hour},
+		{Statements: []assurance.Statement{a, b, c}, MaxAge: time.Hour},
 		{Statements: []assurance.Statement{a, b}, MaxLifetime: time.Hour},
 		{Statements: []assurance.Statement{edit(a, func(s *assurance.Statement) { s.MIAL = 2 }), b, c}, MaxLifetime: time.Hour},
 		{Statements: []assurance.Statement{edit(a, func(s *assurance.Statement) { s.MAAL[7] = 3 }), b, c}, MaxLifetime: time.Hour},
@@ -270,10 +333,10 @@ func TestMeets(t *testing.T) {
 		{"no requirement is met", assurance.Requirement{}, nil},
 		{"equal is enough", assurance.Requirement{MIAL: 2, MAAL: g.MAAL}, nil},
 		{"less is enough", assurance.Requirement{MIAL: 1}, nil},
-		{"a higher level is missed", assurance.Requirement{MIAL: 3}, []string{"level is MIAL-2, MIAL-3 required"}},
+		{"a higher level is missed", assurance.Requirement{MIAL: 3}, []string{"mial is 2, 3 required"}},
 		{"surplus elsewhere does not make up for a lack", assurance.Requirement{MAAL: assurance.MAAL{assurance.Governance: 2}}, []string{"governance is 1, 2 required"}},
 		{"everything missing is named", assurance.Requirement{MIAL: 4, MAAL: assurance.MAAL{assurance.Enrollment: 1, assurance.Governance: 4}},
-			[]string{"level is MIAL-2, MIAL-4 required", "enrollment is 0, 1 required", "governance is 1, 4 required"}},
+			[]string{"mial is 2, 4 required", "enrollment is 0, 1 required", "governance is 1, 4 required"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.claim, func(t *testing.T) {
@@ -326,27 +389,27 @@ func TestGradingDoesNotAllocate(t *testing.T) {
 		t.Log("race instrumentation allocates; the claim is tested without it")
 		return
 	}
-	p := compile(t, assurance.Options{Statements: []assurance.Statement{{PolicyOID: policyHSM, MIAL: 3}, {IssuerSPKI: otherKey}}})
+	p := compile(t, assurance.Options{Statements: []assurance.Statement{{PolicyOID: policyHSM, MIAL: 3}, {IssuerSPKI: otherKey}}, MaxAge: time.Hour})
 	e := path(func(e *assurance.Evidence) { e.PolicyOIDs = []string{policySoft, policyHSM} })
 	require := assurance.Requirement{MIAL: 2}
 	n := testing.AllocsPerRun(1000, func() {
-		if p.Grade(e).Meets(require) != nil {
+		if g, _ := p.GradeAt(e, issued); g.Meets(require) != nil {
 			t.Error("not met")
 		}
 	})
 	if n != 0 {
-		t.Errorf("Grade and Meets allocate %v times, want 0", n)
+		t.Errorf("GradeAt and Meets allocate %v times, want 0", n)
 	}
 }
 
 func BenchmarkGrade(b *testing.B) {
-	p, err := assurance.Compile(assurance.Options{Statements: []assurance.Statement{{IssuerSPKI: anchorKey, MIAL: 3}}})
+	p, err := assurance.Compile(assurance.Options{Statements: []assurance.Statement{{IssuerSPKI: anchorKey, MIAL: 3}}, MaxAge: time.Hour})
 	if err != nil {
 		b.Fatal(err)
 	}
 	e := path()
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Grade(e)
+		p.GradeAt(e, issued)
 	}
 }

@@ -29,15 +29,20 @@
 //
 // # What lowers it
 //
-//   - A leaf that lives longer than [Options.MaxLifetime] grades at most MIAL-1
-//     and has no [Governance].
+//   - A leaf that lives longer than [Options.MaxLifetime], or that was issued
+//     longer ago than [Options.MaxAge], grades at most MIAL-1 and has no
+//     [Governance]. Age is the one thing that changes while nothing else does:
+//     [Profile.GradeAt] says when it will.
 //   - A leaf with a weak key (RSA below [Options.MinRSABits], a curve below 256
 //     bits) or one of an unknown kind grades at most MIAL-1 and has no MAAL:
 //     whoever can compute the key is the workload, however it was enrolled.
-//   - A leaf whose extended key usage is "any" has no [Boundary].
+//   - A leaf that may be used for any purpose has no [Boundary], and one that is
+//     for more than client and server authentication has little of it.
+//   - A key that is seen under several identities, or from more networks than one
+//     workload has, grades at most MIAL-1 and has no [Reuse]: see [Detector].
 //
 // Neither levels nor grades ask for hardware (ASR-05).
 //
-// All types are values or immutable, and everything here may be called
-// concurrently.
+// All types but [Detector] are values or immutable, and everything here may be
+// called concurrently.
 package assurance

@@ -23,16 +23,20 @@ func Example() {
 		return
 	}
 
-	leaf := assurance.Evidence{IssuerSPKI: [][32]byte{issuing}, KeyAlgorithm: "ECDSA", KeyBits: 256, Lifetime: time.Hour}
+	now := time.Now()
+	leaf := assurance.Evidence{
+		IssuerSPKI: [][32]byte{issuing}, KeyAlgorithm: "ECDSA", KeyBits: 256,
+		NotBefore: now.Add(-time.Minute), Lifetime: time.Hour,
+	}
 	route := assurance.Requirement{MIAL: assurance.MIAL2, MAAL: assurance.MAAL{assurance.Governance: 2}}
 
-	grade := profile.Grade(leaf)
+	grade, _ := profile.GradeAt(leaf, now)
 	fmt.Println(grade.MIAL, grade.Meets(route) == nil)
 
 	leaf.Lifetime = 30 * 24 * time.Hour
-	grade = profile.Grade(leaf)
+	grade, _ = profile.GradeAt(leaf, now)
 	fmt.Println(grade.MIAL, grade.Meets(route))
 	// Output:
 	// MIAL-3 true
-	// MIAL-1 [level is MIAL-1, MIAL-2 required governance is 0, 2 required]
+	// MIAL-1 [mial is 1, 2 required governance is 0, 2 required]
 }

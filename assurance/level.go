@@ -130,11 +130,12 @@ type Requirement struct {
 }
 
 // Meets compares g with what is required and returns what falls short, one
-// phrase each for an operator, such as "governance is 1, 3 required". It returns
-// nil when the requirement is met, and does not allocate then.
+// phrase each in the words of the configuration, such as "mial is 1, 3 required" or
+// "governance is 0, 2 required". It returns nil when the requirement is met, and
+// does not allocate then.
 func (g Grade) Meets(require Requirement) (missing []string) {
 	if g.MIAL < require.MIAL {
-		missing = append(missing, fmt.Sprintf("level is %v, %v required", g.MIAL, require.MIAL))
+		missing = append(missing, fmt.Sprintf("mial is %d, %d required", g.MIAL, require.MIAL))
 	}
 	for c, want := range require.MAAL {
 		if got := g.MAAL[c]; got < want {

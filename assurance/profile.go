@@ -22,14 +22,20 @@ type Evidence struct {
 	PolicyOIDs []string
 	// Lifetime is NotAfter - NotBefore of the leaf.
 	Lifetime time.Duration
+	// NotBefore is when the leaf's validity begins, which stands for when it was
+	// issued. Zero is not known, and counts as long ago.
+	NotBefore time.Time
 	// KeyAlgorithm of the leaf is "RSA", "ECDSA" or "Ed25519"; anything else is
 	// of an unknown kind.
 	KeyAlgorithm string
 	// KeyBits is the size of the leaf's RSA modulus or curve.
 	KeyBits int
-	// ExtKeyUsageAny says that the leaf's extended key usage includes
-	// anyExtendedKeyUsage.
+	// ExtKeyUsageAny says that the leaf may be used for every purpose: it lists
+	// anyExtendedKeyUsage, or no purposes at all (RFC 5280 §4.2.1.12).
 	ExtKeyUsageAny bool
+	// OtherPurposes is how many purposes the leaf lists besides client and server
+	// authentication.
+	OtherPurposes int
 }
 
 // Statement is what an operator says about those certificates of an origin that
@@ -51,6 +57,10 @@ type Options struct {
 	// MaxLifetime is how long a leaf may live without being lowered; 0 is no
 	// limit.
 	MaxLifetime time.Duration
+	// MaxAge is how long a leaf keeps its grade, from its NotBefore on; 0 is no
+	// limit. What was attested when it was issued becomes hearsay with time,
+	// however long the certificate is valid.
+	MaxAge time.Duration
 	// MinRSABits is the smallest RSA key that is not lowered; 0 is
 	// [DefaultMinRSABits].
 	MinRSABits int
@@ -62,6 +72,11 @@ const DefaultMinRSABits = 2048
 
 // minCurveBits has P-224 and below count as weak.
 const minCurveBits = 256
+
+// manyPurposes is the most that [Boundary] can be for a leaf that is good for
+// other things as well: its boundary is what its key usages say, and no network or
+// audience that was meant for workloads.
+const manyPurposes = 1
 
 // Reason says what is wrong with an [Options].
 type Reason uint8
@@ -116,6 +131,7 @@ type Profile struct {
 	byPolicy map[string]Grade
 	whole    Grade // what holds for the rest of the origin
 	lifetime time.Duration
+	age      time.Duration
 	rsaBits  int
 	digest   []byte
 }
@@ -128,10 +144,11 @@ func Compile(o Options) (*Profile, error) {
 		byPolicy: make(map[string]Grade),
 		whole:    Grade{MIAL: MIAL1},
 		lifetime: o.MaxLifetime,
+		age:      o.MaxAge,
 		rsaBits:  cmp.Or(o.MinRSABits, DefaultMinRSABits),
 	}
 	var faults []error
-	if o.MaxLifetime < 0 || o.MinRSABits < 0 {
+	if o.MaxLifetime < 0 || o.MaxAge < 0 || o.MinRSABits < 0 {
 		faults = append(faults, &Error{Reason: ReasonLimit, Statement: -1})
 	}
 	spokenFor := false
@@ -201,23 +218,53 @@ func isPolicyOID(s string) bool {
 	return arcs[0] == "2" || len(arcs[1]) == 1 || len(arcs[1]) == 2 && arcs[1] < "40"
 }
 
-// Grade returns what e is worth: the ceiling of the statement that decides,
-// lowered by what was observed. It does not allocate.
-func (p *Profile) Grade(e Evidence) Grade {
+// GradeAt returns what e is worth at now: the ceiling of the statement that
+// decides, lowered by what was observed. until is when the passing of time alone
+// changes that, and zero if it never does: from until on the grade is lower, and
+// no time raises it again. GradeAt does not allocate.
+func (p *Profile) GradeAt(e Evidence, now time.Time) (g Grade, until time.Time) {
 	if p == nil {
-		return Grade{MIAL: MIAL1}
+		return Grade{MIAL: MIAL1}, time.Time{}
 	}
+	g = p.young(e)
+	if p.age == 0 {
+		return g, time.Time{}
+	}
+	aged := g.outlived()
+	end := e.NotBefore.Add(p.age)
+	switch {
+	case !now.Before(end):
+		return aged, time.Time{}
+	case aged == g:
+		return g, time.Time{}
+	}
+	return g, end
+}
+
+// young returns what e is worth as long as the leaf is young: all that does not
+// depend on the time.
+func (p *Profile) young(e Evidence) Grade {
 	g := p.ceiling(e)
 	if p.lifetime > 0 && e.Lifetime > p.lifetime {
-		g.MIAL = min(g.MIAL, MIAL1)
-		g.MAAL[Governance] = 0
+		g = g.outlived()
 	}
 	if p.isWeak(e) {
 		g = Grade{MIAL: min(g.MIAL, MIAL1)}
 	}
-	if e.ExtKeyUsageAny {
+	switch {
+	case e.ExtKeyUsageAny:
 		g.MAAL[Boundary] = 0
+	case e.OtherPurposes > 0:
+		g.MAAL[Boundary] = min(g.MAAL[Boundary], manyPurposes)
 	}
+	return g
+}
+
+// outlived returns what is left of g when a leaf lives longer, or was issued
+// longer ago, than its operator wants: the credential alone.
+func (g Grade) outlived() Grade {
+	g.MIAL = min(g.MIAL, MIAL1)
+	g.MAAL[Governance] = 0
 	return g
 }
 
@@ -257,7 +304,7 @@ func (p *Profile) isWeak(e Evidence) bool {
 }
 
 // AppendDigest appends the canonical encoding of all that influences
-// [Profile.Grade] and returns the extended slice. Profiles that were compiled
+// [Profile.GradeAt] and returns the extended slice. Profiles that were compiled
 // from the same statements in another order, or from a default that was spelled
 // out, append the same octets; profiles that can grade differently never do. It
 // is part of a bundle's digest, so that a changed statement changes the key of
@@ -277,6 +324,7 @@ func (p *Profile) encode(statements []Statement) []byte {
 	b := []byte{1}
 	b = append(b, MAALProfile...)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.lifetime))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.age))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.rsaBits))
 	b = binary.BigEndian.AppendUint64(b, uint64(len(sorted)))
 	for _, s := range sorted {

@@ -18,9 +18,11 @@ type builder struct {
 	verifier *Verifier
 	bundle   *trust.Bundle
 	skew     time.Duration
-	chain    []*x509.Certificate
-	role     Role
-	now      time.Time
+	// algorithms are those that the origin uses.
+	algorithms algorithmSet
+	chain      []*x509.Certificate
+	role       Role
+	now        time.Time
 
 	path   []*x509.Certificate // from the leaf up to where the search is
 	signed []signature         // the signatures judged, each once
@@ -33,6 +35,8 @@ type builder struct {
 
 	comparisons int // of names with name constraints, over all paths
 	policySteps int // of policy processing, over all paths
+
+	expanded []*circlKey // keys that this search has used
 
 	nearest       *Error // of the candidates that failed
 	nearestLength int    // of the path at that time
@@ -60,7 +64,7 @@ func (b *builder) build() *Error {
 		fault := &Error{
 			Reason: ReasonLimitsExceeded,
 			Found:  fmt.Sprintf("no path after %d signature checks and %d candidate issuers", len(b.signed), b.candidates),
-			Want:   fmt.Sprintf("a path within %d signature checks, %d of them by large keys, and %d candidates", MaxSignatureChecks, maxDearChecks, maxCandidates),
+			Want:   fmt.Sprintf("a path within %d signature checks, %d of them by dear keys, and %d candidates", MaxSignatureChecks, maxDearChecks, maxCandidates),
 		}
 		if b.nearest != nil {
 			fault.Depth, fault.Hint = b.nearest.Depth, "the nearest candidate failed: "+b.nearest.Reason.String()
@@ -185,10 +189,10 @@ func (b *builder) judge(candidate *x509.Certificate, fit keyIDFit) *Error {
 	if b.repeats(candidate) {
 		return untrusted(b.depthOf(child))
 	}
-	if fault := checkSignatureAlgorithm(child, b.depthOf(child)); fault != nil {
+	if fault := checkSignatureAlgorithm(child, b.depthOf(child), b.algorithms); fault != nil {
 		return fault
 	}
-	if fault := checkKey(candidate, depth); fault != nil {
+	if fault := checkKey(candidate, depth, b.algorithms); fault != nil {
 		return fault
 	}
 	if fault := b.checkSignature(child, candidate, fit); fault != nil {
@@ -197,7 +201,10 @@ func (b *builder) judge(candidate *x509.Certificate, fit keyIDFit) *Error {
 	if fault := checkIssuer(candidate, depth, len(b.path)-1); fault != nil {
 		return fault
 	}
-	return checkAny(candidate, depth, b.now, b.skew)
+	if fault := checkSignerUsage(candidate, depth); fault != nil {
+		return fault
+	}
+	return checkAny(candidate, depth, b.algorithms, b.now, b.skew)
 }
 
 // checkSignature checks that parent signed child, unless that is known.
@@ -220,7 +227,7 @@ func (b *builder) checkSignature(child, parent *x509.Certificate, fit keyIDFit) 
 		// Remembered links count towards the limits like all others: with what is in
 		// memory, a chain must fare as it does without (CACHE-07).
 		if !b.remembered(child, parent) {
-			err = verifySignature(child, parent)
+			err = b.verifySignature(child, parent)
 			b.spent++
 		}
 		b.signed = append(b.signed, signature{child, parent, err})
@@ -243,8 +250,11 @@ func (b *builder) checkSignature(child, parent *x509.Certificate, fit keyIDFit) 
 }
 
 // remembered reports whether an earlier path had the same link. A leaf's signature
-// is never remembered: leaves are many and come once.
+// is remembered for the holder of that path alone: leaves are many and come once.
 func (b *builder) remembered(child, parent *x509.Certificate) bool {
+	if b.verifier.Proven.links(child, parent) {
+		return true
+	}
 	links := b.verifier.Links
 	return links != nil && len(b.path) > 1 && links.Verified(child, parent)
 }
@@ -318,9 +328,11 @@ func (b *builder) checkPath() *Error {
 		return fault
 	}
 	if b.verifier.Profile == ProfilePKIX {
-		return checkProfile(b.path)
+		if fault := checkProfile(b.path); fault != nil {
+			return fault
+		}
 	}
-	return nil
+	return b.checkRevocation()
 }
 
 // checkPurposes nests key purposes as crypto/x509 does: a CA that lists some

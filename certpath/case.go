@@ -18,7 +18,11 @@ type Case struct {
 	Roots  [][]byte `json:"roots"`  // the anchors
 	Inters [][]byte `json:"inters"` // presented behind the leaf
 	Leaf   []byte   `json:"leaf"`
-	Time   string   `json:"time"` // RFC 3339; "" is the time that the caller gives
+	// CRLs take the place of those that the caller gives. With any, and none by the
+	// caller to say otherwise, every certificate of the path but the anchor needs a
+	// status that is known.
+	CRLs [][]byte `json:"crls"`
+	Time string   `json:"time"` // RFC 3339; "" is the time that the caller gives
 	// TrustDomain is the origin that the anchors belong to, such as
 	// spiffe://prod.example. A name without a scheme is a spiffe one. Without a
 	// TrustDomain the case is judged in the pkix profile.
@@ -85,6 +89,11 @@ func (c *Case) Question(options trust.BundleOptions, now time.Time) (*Question, 
 	if err != nil {
 		return nil, err
 	}
+	if len(c.CRLs) > 0 {
+		if options.CRLs, err = parseCRLs(c.CRLs, options.CRLs.Options()); err != nil {
+			return nil, err
+		}
+	}
 	q.Bundle, err = trust.NewBundle(origin, options)
 	if err != nil {
 		return nil, fmt.Errorf("certpath: roots of case: %w", err)
@@ -138,4 +147,22 @@ func parseAll(depth int, ders [][]byte) ([]*x509.Certificate, error) {
 		certificates = append(certificates, c)
 	}
 	return certificates, nil
+}
+
+// parseCRLs parses CRLs. One that trust refuses makes the status of everything
+// unknown: a gateway would not start with it, and what it says is not known.
+func parseCRLs(ders [][]byte, o trust.CRLOptions) (*trust.CRLSet, error) {
+	var crls []*trust.CRL
+	for i, der := range ders {
+		parsed, err := trust.ParseCRLs(fmt.Sprintf("crls[%d]", i), der)
+		if err != nil {
+			return nil, &Error{Reason: ReasonRevocationUnknown, Want: "CRLs that can be relied on", Err: err}
+		}
+		crls = append(crls, parsed...)
+	}
+	set, err := trust.NewCRLSet(crls, o)
+	if err != nil {
+		return nil, &Error{Reason: ReasonRevocationUnknown, Want: "CRLs that can be relied on", Err: err}
+	}
+	return set, nil
 }

@@ -2,6 +2,7 @@ package certpath
 
 import (
 	"encoding/json"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,14 @@ func TestCase(t *testing.T) {
 			Inters: [][]byte{q.chain[1].Raw}, Time: at, TrustDomain: prodOrigin,
 		}
 	}
+	crls := func(revoked ...*big.Int) [][]byte {
+		o := devpki.CRLOptions{Revoked: revoked, ThisUpdate: now.Add(-time.Hour)}
+		ofIssuing, err := q.issuing.MakeCRL(o)
+		f.must(err)
+		ofRoot, err := q.root.MakeCRL(o)
+		f.must(err)
+		return [][]byte{ofIssuing, ofRoot}
+	}
 	tests := []struct {
 		name   string
 		change func(c *Case)
@@ -40,6 +49,15 @@ func TestCase(t *testing.T) {
 		{"a leaf that is no DER", func(c *Case) { c.Leaf = []byte("leaf") }, ReasonMalformed, ""},
 		{"a root that is no DER", func(c *Case) { c.Roots = [][]byte{[]byte("root")} }, ReasonMalformed, ""},
 		{"no root", func(c *Case) { c.Roots = nil }, ReasonUntrustedChain, ""},
+		{"CRLs that list nothing", func(c *Case) { c.CRLs = crls() }, ReasonNone, ""},
+		{"a CRL that lists the leaf", func(c *Case) { c.CRLs = crls(q.chain[0].SerialNumber) }, ReasonRevoked, ""},
+		{"a CRL too few", func(c *Case) { c.CRLs = crls()[:1] }, ReasonRevocationUnknown, ""},
+		{"a CRL that is refused beside those that suffice", func(c *Case) { c.CRLs = append(crls(), []byte("crl")) }, ReasonRevocationUnknown, ""},
+		{"more CRLs than there may be", func(c *Case) {
+			for i := range trust.MaxCRLs + 1 {
+				c.CRLs = append(c.CRLs, crls(big.NewInt(int64(i) + 1))[0])
+			}
+		}, ReasonRevocationUnknown, ""},
 		{"a time that is none", func(c *Case) { c.Time = "noon" }, ReasonNone, "time of case"},
 		{"a profile that is none", func(c *Case) { c.Profile = "web\n" }, ReasonNone, "profile of case"},
 		{"a trust domain that is none", func(c *Case) { c.TrustDomain = "Prod" }, ReasonNone, "trust domain of case"},

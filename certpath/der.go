@@ -31,8 +31,9 @@ func element(b []byte) (tag byte, content, rest []byte, ok bool) {
 
 // DER tags of what is read here.
 const (
-	tagOID      = 0x06
-	tagSequence = 0x30
+	tagBitString = 0x03
+	tagOID       = 0x06
+	tagSequence  = 0x30
 
 	// GeneralName (RFC 5280 §4.2.1.6).
 	tagEmail = 0x81

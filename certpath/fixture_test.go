@@ -143,11 +143,16 @@ var (
 // the signature of algorithm.
 func (f fixture) forge(c *x509.Certificate, algorithm asn1.ObjectIdentifier, sign func([]byte) []byte, edit func(*tbsCertificate)) *x509.Certificate {
 	f.Helper()
+	return f.forgeBy(c, pkix.AlgorithmIdentifier{Algorithm: algorithm}, sign, edit)
+}
+
+func (f fixture) forgeBy(c *x509.Certificate, algorithm pkix.AlgorithmIdentifier, sign func([]byte) []byte, edit func(*tbsCertificate)) *x509.Certificate {
+	f.Helper()
 	var tbs tbsCertificate
 	_, err := asn1.Unmarshal(c.RawTBSCertificate, &tbs)
 	f.must(err)
 	tbs.Raw = nil
-	tbs.Algorithm = pkix.AlgorithmIdentifier{Algorithm: algorithm}
+	tbs.Algorithm = algorithm
 	if edit != nil {
 		edit(&tbs)
 	}

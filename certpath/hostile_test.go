@@ -15,25 +15,73 @@ import (
 
 // TestHostileChainsEndInTime: nine CAs that all have one name, sign each other
 // and have no key identifiers make a search of very many paths. It ends when a
-// budget is used up, after few signatures (PKIX-12). The same with large keys
-// ends sooner.
+// budget is used up, after few signatures (PKIX-12). The same with dear keys
+// ends sooner, and no key is made ready more than once.
 func TestHostileChainsEndInTime(t *testing.T) {
 	t.Parallel()
 	f := fixture{t}
-	for _, tt := range []struct {
-		kind   devpki.KeyType
-		checks int
-	}{{devpki.P256, MaxSignatureChecks}, {devpki.P384, maxDearChecks}} {
+	for kind, checks := range map[devpki.KeyType]int{
+		devpki.P256: MaxSignatureChecks, devpki.P384: maxDearChecks, devpki.Ed448: maxDearChecks,
+		devpki.MLDSA44: maxDearChecks, devpki.MLDSA65: maxDearChecks, devpki.MLDSA87: maxDearChecks,
+	} {
 		q := f.accepted()
-		q.chain = hostileChain(f, tt.kind)
+		q.chain = hostileChain(f, kind, MaxChainCertificates, 0)
 		b := &builder{verifier: &q.verifier, bundle: q.bundle, chain: q.chain, role: q.role, now: q.now}
 		fault := b.build()
 		if fault == nil || fault.Reason != ReasonLimitsExceeded {
-			t.Errorf("%s: build() = %v, want %v", tt.kind, fault, ReasonLimitsExceeded)
+			t.Errorf("%s: build() = %v, want %v", kind, fault, ReasonLimitsExceeded)
 		}
-		if len(b.signed) > tt.checks || b.candidates > maxCandidates {
-			t.Errorf("%s: the search took %d signature checks and %d candidates, want at most %d and %d", tt.kind, len(b.signed), b.candidates, tt.checks, maxCandidates)
+		if b.spent != checks || b.candidates > maxCandidates {
+			t.Errorf("%s: the search took %d signature checks and %d candidates, want %d and at most %d", kind, b.spent, b.candidates, checks, maxCandidates)
 		}
+		seen := map[[32]byte]bool{}
+		for _, k := range b.expanded {
+			if seen[k.spki] {
+				t.Errorf("%s: a key was made ready twice", kind)
+			}
+			seen[k.spki] = true
+		}
+	}
+}
+
+// TestCheapKeysAfterDearOnes: a chain that mixes kinds of keys has both budgets to
+// spend and no more: that is the dearest there is.
+func TestCheapKeysAfterDearOnes(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	q := f.accepted()
+	q.chain = hostileMix(f)
+	b := &builder{verifier: &q.verifier, bundle: q.bundle, chain: q.chain, role: q.role, now: q.now}
+	fault := b.build()
+	if fault == nil || fault.Reason != ReasonLimitsExceeded {
+		t.Errorf("build() = %v, want %v", fault, ReasonLimitsExceeded)
+	}
+	if b.spent > MaxSignatureChecks || b.dear > maxDearChecks+1 || b.spent < maxDearChecks {
+		t.Errorf("the search took %d signature checks, and tried %d dear ones; want at most %d and %d", b.spent, b.dear, MaxSignatureChecks, maxDearChecks+1)
+	}
+}
+
+// TestLargestHierarchyFits: three CAs with the largest keys and signatures, and the
+// anchor sent along, are within the limits; so is a hierarchy in transition, each CA
+// of which has a second certificate (PKIX-12).
+func TestLargestHierarchyFits(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	root := f.ca(nil, "root", devpki.MLDSA87, nil)
+	middle := f.ca(root, "middle", devpki.MLDSA87, nil)
+	q := f.below(trust.BundleOptions{}, root, middle, f.ca(middle, "issuing", devpki.MLDSA87, nil))
+	q.chain = append(q.chain, root.Certificate)
+	for _, c := range q.chain[1:] {
+		again := f.forgeBy(c, schemeNamed(t, "ML-DSA-87").algorithmIdentifier(), func([]byte) []byte { return c.Signature },
+			func(tbs *tbsCertificate) { tbs.Serial.Add(tbs.Serial, big.NewInt(1)) })
+		q.chain = append(q.chain, again)
+	}
+	total := 0
+	for _, c := range q.chain {
+		total += len(c.Raw)
+	}
+	if _, err := q.ask(); err != nil {
+		t.Errorf("Verify() of %d certificates in %d octets = %v, want a path", len(q.chain), total, err)
 	}
 }
 
@@ -44,7 +92,7 @@ func TestClusterIsWalkedOnce(t *testing.T) {
 	f := fixture{t}
 	q := f.accepted()
 	q.verifier.Links = alwaysLinked{}
-	q.chain = hostileChain(f, devpki.P256)
+	q.chain = hostileChain(f, devpki.P256, MaxChainCertificates, 0)
 	b := &builder{verifier: &q.verifier, bundle: q.bundle, chain: q.chain, role: q.role, now: q.now}
 	fault := b.build()
 	if fault == nil || fault.Reason != ReasonLimitsExceeded || b.candidates != maxCandidates {

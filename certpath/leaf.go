@@ -108,11 +108,11 @@ func checkTarget(leaf *x509.Certificate, bundle *trust.Bundle) *Error {
 
 // checkAny judges what holds for every certificate of a path, whatever its
 // place: what it carries, its key, and its validity at now.
-func checkAny(c *x509.Certificate, depth int, now time.Time, skew time.Duration) *Error {
+func checkAny(c *x509.Certificate, depth int, allowed algorithmSet, now time.Time, skew time.Duration) *Error {
 	if fault := checkExtensions(c, depth); fault != nil {
 		return fault
 	}
-	if fault := checkKey(c, depth); fault != nil {
+	if fault := checkKey(c, depth, allowed); fault != nil {
 		return fault
 	}
 	return checkValidity(c, depth, now, skew)

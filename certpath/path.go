@@ -75,6 +75,19 @@ func (p *Path) LeafSHA256() [32]byte { return p.leafSHA256 }
 // Links that were remembered are not counted.
 func (p *Path) SignatureChecks() int { return p.checks }
 
+// links reports whether p has child directly below parent, octet for octet.
+func (p *Path) links(child, parent *x509.Certificate) bool {
+	if p.IsZero() {
+		return false
+	}
+	for i, c := range p.certificates[:len(p.certificates)-1] {
+		if c.Equal(child) && p.certificates[i+1].Equal(parent) {
+			return true
+		}
+	}
+	return false
+}
+
 // mint makes the Path out of the accepted search, and offers its links for
 // remembering: links of a search that failed could be anybody's.
 func (b *builder) mint(id workloadid.ID) *Path {
@@ -93,7 +106,9 @@ func (b *builder) mint(id workloadid.ID) *Path {
 		IssuerSPKI:     make([][32]byte, len(b.path)-1),
 		PolicyOIDs:     policiesOf(leaf),
 		Lifetime:       leaf.NotAfter.Sub(leaf.NotBefore),
-		ExtKeyUsageAny: slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny),
+		NotBefore:      leaf.NotBefore,
+		ExtKeyUsageAny: slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) || !listsPurposes(leaf),
+		OtherPurposes:  otherPurposes(leaf),
 	}
 	p.evidence.KeyAlgorithm, p.evidence.KeyBits = keyOf(leaf)
 	for i, c := range b.path {
@@ -114,6 +129,7 @@ func (b *builder) mint(id workloadid.ID) *Path {
 	}
 	p.notBefore = p.notBefore.Add(-b.skew)
 	b.rememberLinks()
+	b.rememberKeys(p.refs[1:])
 	return p
 }
 
@@ -142,6 +158,23 @@ func policiesOf(leaf *x509.Certificate) []string {
 		oids = append(oids, policy.String())
 	}
 	return oids
+}
+
+// listsPurposes reports whether the leaf has an extended key usage; without one it
+// is good for everything.
+func listsPurposes(leaf *x509.Certificate) bool {
+	return len(leaf.ExtKeyUsage) > 0 || len(leaf.UnknownExtKeyUsage) > 0
+}
+
+// otherPurposes counts those that have nothing to do with mutual TLS.
+func otherPurposes(leaf *x509.Certificate) int {
+	n := len(leaf.UnknownExtKeyUsage)
+	for _, purpose := range leaf.ExtKeyUsage {
+		if purpose != x509.ExtKeyUsageClientAuth && purpose != x509.ExtKeyUsageServerAuth {
+			n++
+		}
+	}
+	return n
 }
 
 // keyOf names the kind and the size of an accepted key.

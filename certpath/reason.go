@@ -78,7 +78,7 @@ var reasonTable = [reasons]struct {
 	ReasonWeakKey: {"weak_key", 6,
 		"A key of the path is below the floor: RSA of 2048 bits, ECDSA on P-256 or P-384, Ed25519. Reissue with a stronger key."},
 	ReasonUnsupportedAlgorithm: {"unsupported_algorithm", 5,
-		"A key or signature of the path uses an algorithm that is not accepted, such as SHA-1, DSA or P-521. Reissue with ECDSA P-256 or P-384, Ed25519, or RSA with SHA-256 or better."},
+		"A key or signature of the path uses an algorithm that is not accepted, such as SHA-1, DSA or P-521, or a leaf has a key that only CAs may have, Ed448 or ML-DSA: a TLS handshake cannot prove it. Reissue with ECDSA P-256 or P-384, Ed25519, or RSA with SHA-256 or better; CAs may also have Ed448 or ML-DSA."},
 	ReasonUntrustedChain: {"untrusted_chain", 1,
 		"No path leads from the leaf to an anchor of its trust domain. Usual causes: the peer does not send its intermediates, the bundle misses a new anchor, or the certificate is of another deployment that uses the same names."},
 	ReasonBadSignature: {"bad_signature", 2,

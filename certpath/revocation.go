@@ -1,6 +1,9 @@
 package certpath
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
 	"time"
 
 	"verigate/trust"
@@ -9,10 +12,242 @@ import (
 // CheckRevocation looks every certificate of path but its anchor up in the CRLs of
 // bundle (REV-03, RFC 5280 §6.3.3). It returns nil when all are known not to be
 // revoked, or when the bundle has no CRLs to ask. Else the error has
-// [ReasonRevoked], [ReasonRevocationUnknown] or [ReasonRevocationStale].
+// [ReasonRevoked], [ReasonRevocationUnknown] or [ReasonRevocationStale], and its
+// Depth is an index into the path.
 //
 // [Verifier.Verify] calls it; whoever keeps a path calls it again whenever the
 // path is used. That costs a look-up per certificate and does not allocate unless
 // it fails, except for the first certificate of an issuer after a CRL has changed:
 // then the CRL's signature is checked.
-func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) *Error { return nil }
+func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) *Error {
+	if path.IsZero() || bundle == nil {
+		return &Error{Reason: ReasonRevocationUnknown, Found: "no path or no bundle to judge it by"}
+	}
+	if bundle.CRLs() == nil {
+		return nil
+	}
+	r := revocation{
+		set:          bundle.CRLs(),
+		certificates: path.certificates,
+		refs:         path.refs,
+		now:          now,
+		skew:         bundle.Options().NotBeforeSkew,
+	}
+	return r.check()
+}
+
+// revocation asks the CRLs of one origin about the certificates of one path, which
+// are leaf first and anchor last.
+type revocation struct {
+	set          *trust.CRLSet
+	certificates []*x509.Certificate
+	refs         []trust.CertRef
+	now          time.Time
+	skew         time.Duration
+	// observe, if set, is told what comes of each CRL of the right name.
+	observe func(crl *trust.CRL, f finding)
+}
+
+// checkRevocation asks about a path that is not minted yet.
+func (b *builder) checkRevocation() *Error {
+	set := b.bundle.CRLs()
+	if set == nil {
+		return nil
+	}
+	var space [MaxChainCertificates + 1]trust.CertRef
+	refs := space[:len(b.path)]
+	for i, c := range b.path {
+		refs[i].Serial = trust.SerialOf(c.SerialNumber)
+		if i > 0 {
+			refs[i-1].IssuerSPKI = sha256.Sum256(c.RawSubjectPublicKeyInfo)
+		}
+	}
+	r := revocation{set: set, certificates: b.path, refs: refs, now: b.now, skew: b.skew}
+	fault := r.check()
+	b.traceRevocation(fault)
+	return fault
+}
+
+// asked returns how many certificates need a status, from the leaf up.
+func (r *revocation) asked() int {
+	if r.set.Options().LeafOnly {
+		return 1
+	}
+	return len(r.certificates) - 1
+}
+
+// check returns the fault that weighs most: a certificate that is revoked, else the
+// lowest one that is not known not to be.
+func (r *revocation) check() *Error {
+	worst, at, says := statusGood, 0, (*trust.CRL)(nil)
+	for depth := range r.asked() {
+		if status, crl := r.status(depth); status > worst {
+			worst, at, says = status, depth, crl
+		}
+	}
+	if worst == statusGood {
+		return nil
+	}
+	return r.fault(worst, at, says)
+}
+
+// status is what is known of a certificate. What is worse comes later; between stale
+// and unknown, what is the less of a surprise.
+type status uint8
+
+const (
+	statusGood    status = iota // a CRL that counts covers it and does not list it
+	statusStale                 // only CRLs that are stale cover it
+	statusUnknown               // no CRL covers it
+	statusRevoked               // a CRL lists it
+)
+
+// finding is what comes of one CRL for one certificate.
+type finding uint8
+
+const (
+	foundClear      finding = iota // in force and does not list it
+	foundTolerated                 // as foundClear, and stale within what the options allow
+	foundListed                    // lists it, stale or not
+	foundStale                     // stale and does not list it
+	foundPartial                   // covers it for some reasons only and does not list it
+	foundSuperseded                // another of the same scope is newer
+	foundToCome                    // its thisUpdate is in the future
+	foundOtherKeyID                // names another key than the issuer's
+	foundOtherScope                // of other certificates of the issuer
+	foundNoRight                   // the issuer must not sign CRLs
+	foundForged                    // the issuer's key on the path did not sign it
+)
+
+// status asks all CRLs of the name that issued the certificate at depth, and returns
+// with the status the CRL that it rests on, nil for statusUnknown.
+//
+// Within a scope only the newest of those CRLs counts that the issuer's key has
+// signed. Of several scopes that cover the certificate, each may revoke it and one
+// that is in force suffices to clear it: every CRL is for all reasons here.
+func (r *revocation) status(depth int) (status, *trust.CRL) {
+	cert := r.certificates[depth]
+	subject := trust.SubjectOf(cert)
+	answer, basis := statusUnknown, (*trust.CRL)(nil)
+	for _, scope := range r.set.Of(cert.RawIssuer) {
+		// The lists come in the order of their dates, the latest first: what the last
+		// one that counted does not supersede has a higher number than all before it.
+		var newest *trust.CRL
+		for _, crl := range scope {
+			f := r.usable(crl, &subject, depth)
+			switch {
+			case f != foundClear && f != foundPartial:
+			case newest != nil && newest.Supersedes(crl):
+				f = foundSuperseded
+			default:
+				newest = crl
+				f = r.consult(crl, depth, f)
+			}
+			if r.observe != nil {
+				r.observe(crl, f)
+			}
+			switch {
+			case f == foundListed:
+				answer, basis = statusRevoked, crl
+			case (f == foundClear || f == foundTolerated) && (answer == statusUnknown || answer == statusStale):
+				answer, basis = statusGood, crl
+			case f == foundStale && answer == statusUnknown:
+				answer, basis = statusStale, crl
+			}
+		}
+	}
+	return answer, basis
+}
+
+// usable reports with foundClear or foundPartial that crl, which is of the right
+// name, may speak of the certificate at depth. The signature comes last.
+func (r *revocation) usable(crl *trust.CRL, subject *trust.CRLSubject, depth int) finding {
+	if r.now.Add(r.skew).Before(crl.ThisUpdate()) {
+		return foundToCome
+	}
+	coverage := crl.Covers(subject)
+	if coverage == trust.CoversNot {
+		return foundOtherScope
+	}
+	if f := r.signer(crl, depth); f != foundClear {
+		return f
+	}
+	if coverage == trust.CoversSome {
+		return foundPartial
+	}
+	return foundClear
+}
+
+// signer reports with foundClear that the issuer of the certificate at depth signed
+// crl: by the key that signed the certificate or, while a CA changes its key, by one
+// further up that has the same name. Either is on the path, so that the CRL hangs
+// from the same anchor as the certificate needs no check of its own (PKIX-15, RFC
+// 5280 §6.3.3 (f)).
+func (r *revocation) signer(crl *trust.CRL, depth int) (f finding) {
+	name := r.certificates[depth].RawIssuer
+	for above := depth + 1; above < len(r.certificates); above++ {
+		issuer := r.certificates[above]
+		if above > depth+1 && !bytes.Equal(issuer.RawSubject, name) {
+			break
+		}
+		switch {
+		case !crl.SameKeyID(issuer):
+			f = max(f, foundOtherKeyID)
+		case !maySignCRLs(issuer):
+			f = max(f, foundNoRight)
+		case !signedCRL(crl, issuer, r.refs[above-1].IssuerSPKI):
+			f = max(f, foundForged)
+		default:
+			return foundClear
+		}
+	}
+	return f
+}
+
+// maySignCRLs reports whether a key usage, if there is one, has cRLSign.
+func maySignCRLs(issuer *x509.Certificate) bool {
+	if issuer.KeyUsage != 0 {
+		return issuer.KeyUsage&x509.KeyUsageCRLSign != 0
+	}
+	_, _, found := extension(issuer, extKeyUsage)
+	return !found
+}
+
+// signedCRL reports whether the key of issuer, which has the digest spki, signed crl.
+func signedCRL(crl *trust.CRL, issuer *x509.Certificate, spki trust.Digest) bool {
+	known, err := crl.Checked(spki)
+	if !known {
+		err = checkCRLSignature(crl, issuer, spki)
+	}
+	return err == nil
+}
+
+// checkCRLSignature is for the first certificate of an issuer after crl was loaded.
+func checkCRLSignature(crl *trust.CRL, issuer *x509.Certificate, spki trust.Digest) error {
+	return crl.CheckSignature(spki, func(algorithm trust.SignatureAlgorithm, signed, signature []byte) error {
+		if algorithm.Hash() != 0 {
+			return verifyDigest(issuer, algorithm, signed, signature)
+		}
+		return verifyOctets(issuer, algorithm, signed, signature)
+	})
+}
+
+// consult looks the certificate at depth up in crl. covers is what usable said.
+func (r *revocation) consult(crl *trust.CRL, depth int, covers finding) finding {
+	// A stale list is not wrong about what it lists: certificates do not come back but
+	// from a hold, and the newest list would be needed to tell.
+	if _, listed := crl.Lookup(r.refs[depth].Serial); listed {
+		return foundListed
+	}
+	if covers == foundPartial {
+		return foundPartial
+	}
+	switch r.set.Freshness(crl, r.now) {
+	case trust.CRLTolerated:
+		return foundTolerated
+	case trust.CRLStale:
+		return foundStale
+	case trust.CRLToCome, trust.CRLCurrent: // to come within the skew
+	}
+	return foundClear
+}

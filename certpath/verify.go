@@ -100,7 +100,7 @@ type Verifier struct {
 
 // Step is one line of an explanation.
 type Step struct {
-	Name   string // "limits", "identifier", "origin", "leaf", "candidate", "path", "verdict"
+	Name   string // "limits", "identifier", "origin", "leaf", "candidate", "revocation", "path", "verdict"
 	OK     bool
 	Depth  int // as in [Error]
 	Detail string
@@ -163,12 +163,13 @@ func (v *Verifier) verify(chain []*x509.Certificate, bundle *trust.Bundle, role 
 	}
 
 	b := &builder{
-		verifier: v,
-		bundle:   bundle,
-		skew:     options.NotBeforeSkew,
-		chain:    chain,
-		role:     role,
-		now:      now,
+		verifier:   v,
+		bundle:     bundle,
+		skew:       options.NotBeforeSkew,
+		algorithms: algorithmsNamed(options.Algorithms),
+		chain:      chain,
+		role:       role,
+		now:        now,
 	}
 	if fault = b.build(); fault != nil {
 		return nil, fault
@@ -205,7 +206,10 @@ func (v *Verifier) checkLeaf(leaf *x509.Certificate, id workloadid.ID, bundle *t
 	if fault != nil {
 		return fault
 	}
-	if fault := checkAny(leaf, 0, now, options.NotBeforeSkew); fault != nil {
+	if fault := checkLeafKey(leaf); fault != nil {
+		return fault
+	}
+	if fault := checkAny(leaf, 0, algorithmsNamed(options.Algorithms), now, options.NotBeforeSkew); fault != nil {
 		return fault
 	}
 	return checkLifetime(leaf, options.MaxCertificateLifetime)

@@ -230,13 +230,27 @@ func TestReasons(t *testing.T) {
 				Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte{0x30, 3, 0x80, 1, 0},
 			})
 		})},
+		{"a kind of key that the origin does not use (ALG-05)", ReasonAlgorithmNotAllowed, 0, func(f fixture, q *question) {
+			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{Algorithms: []string{"ed25519"}}, q.root)
+		}},
+		{"a leaf on a CRL (REV-03)", ReasonRevoked, 0, func(f fixture, q *question) {
+			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{CRLs: f.crlSet(trust.CRLOptions{}, f.crl(q.issuing, revoking(q.chain[0])))}, q.root)
+		}},
+		{"no CRL where one is asked for (REV-04)", ReasonRevocationUnknown, 0, func(f fixture, q *question) {
+			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{CRLs: f.crlSet(trust.CRLOptions{})}, q.root)
+		}},
+		{"a CRL past its next update (REV-02)", ReasonRevocationStale, 0, func(f fixture, q *question) {
+			stale := f.crl(q.issuing, devpki.CRLOptions{ThisUpdate: dayBefore, NextUpdate: now.Add(-time.Hour)})
+			q.bundle = f.bundle(prodOrigin, trust.BundleOptions{CRLs: f.crlSet(trust.CRLOptions{LeafOnly: true}, stale)}, q.root)
+		}},
 		{"a leaf without authority key identifier in the pkix profile", ReasonCertificateProfile, 0, func(f fixture, q *question) {
 			q.verifier.Profile = ProfilePKIX
 			q.chain[0] = f.resign(q.issuing, q.chain[0], func(tbs *tbsCertificate) { tbs.Extensions = withoutAKI(tbs.Extensions) })
 		}},
 	}
 	reached := map[Reason]bool{
-		ReasonDenied: true, // given by the owner of the deny-list
+		ReasonDenied:    true, // given by the owner of the deny-list
+		ReasonAssurance: true, // given by whoever grades paths
 	}
 	for _, tt := range tests {
 		reached[tt.reason] = true

@@ -266,6 +266,9 @@ func (d *document) checkUpstreams(origins map[workloadid.Origin]bool, keys map[s
 				d.at(field+".certificate", "a plaintext upstream is shown no certificate", "remove certificate, or plaintext")
 			}
 		}
+		if u.TrustedHop && !u.Plaintext {
+			d.at(field+".trusted_hop", "a hop with mutual TLS is trusted already", "remove it; it is for plaintext upstreams")
+		}
 		d.checkVerify(field, &u, origins)
 		for i, endpoint := range u.Endpoints {
 			d.checkEndpoint(fmt.Sprintf("%s.endpoints[%d]", field, i), endpoint, &u)

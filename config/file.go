@@ -144,7 +144,7 @@ type TrustDomain struct {
 	// MinMIAL refuses workloads that are graded lower, 0 to 4. Default: 0.
 	MinMIAL int `yaml:"min_mial" min:"0" max:"4"`
 	// Algorithms are the keys and signatures that paths may use: rsa, ecdsa-p256, ecdsa-p384, ed25519, ed448, ml-dsa-44, ml-dsa-65, ml-dsa-87. Default: all of them.
-	Algorithms []string `yaml:"algorithms" min:"1"`
+	Algorithms []string `yaml:"algorithms" min:"1" enum:"rsa,ecdsa-p256,ecdsa-p384,ed25519,ed448,ml-dsa-44,ml-dsa-65,ml-dsa-87"`
 	// CRL has the certificates of this origin looked up in revocation lists. Default: nobody asks.
 	CRL *CRL `yaml:"crl"`
 	// Shadow is a variant that live traffic is judged by as well, only to count what would change.
@@ -206,7 +206,7 @@ type Shadow struct {
 	// LenientSubject accepts an empty subject with a subject alternative name that is not critical.
 	LenientSubject *bool `yaml:"lenient_subject"`
 	// Algorithms are the keys and signatures that paths may use.
-	Algorithms []string `yaml:"algorithms" min:"1"`
+	Algorithms []string `yaml:"algorithms" min:"1" enum:"rsa,ecdsa-p256,ecdsa-p384,ed25519,ed448,ml-dsa-44,ml-dsa-65,ml-dsa-87"`
 	// MinMIAL refuses workloads that are graded lower, 0 to 4.
 	MinMIAL *int `yaml:"min_mial" min:"0" max:"4"`
 }
@@ -234,9 +234,9 @@ type SharedCredentials struct {
 	// Detect looks for them. Default: false.
 	Detect bool `yaml:"detect"`
 	// MaxIdentitiesPerKey is how many identities one key may be seen under. Default: 1.
-	MaxIdentitiesPerKey int `yaml:"max_identities_per_key" max:"1000"`
+	MaxIdentitiesPerKey int `yaml:"max_identities_per_key" max:"64"`
 	// MaxNetworksPerLeaf is from how many client networks (IPv4 address or IPv6 /64) one certificate may be seen within window. Default: 8.
-	MaxNetworksPerLeaf int `yaml:"max_networks_per_leaf" max:"1000"`
+	MaxNetworksPerLeaf int `yaml:"max_networks_per_leaf" max:"256"`
 	// Window is how long a sighting counts. Default: 10m.
 	Window Duration `yaml:"window" max:"24h"`
 }
@@ -335,6 +335,8 @@ type Upstream struct {
 	Certificate *Credential `yaml:"certificate"`
 	// Balance is round_robin or least_request. Default: round_robin.
 	Balance string `yaml:"balance" enum:"round_robin,least_request"`
+	// TrustedHop says that what is between the gateway and a plaintext upstream is as good as mutual TLS, so that a caller's assurance is conveyed as it is. Default: at most MIAL-1 over loopback and unix sockets.
+	TrustedHop bool `yaml:"trusted_hop"`
 	// Handoff says how the caller is conveyed: client_cert, client_cert_chain, xfcc, workload. Default: not at all.
 	Handoff []string `yaml:"handoff" enum:"client_cert,client_cert_chain,xfcc,workload"`
 	// MaxConnections is how many connections there may be to one endpoint. Default: 1024.

@@ -42,6 +42,9 @@ func (c *Config) Notes() []string {
 		if v.DNSAndIdentity != nil {
 			used[v.DNSAndIdentity.Identity.Origin()] = true
 		}
+		if c.File.Upstreams[name].TrustedHop {
+			note("upstream %s: with trusted_hop whoever can listen at the endpoint in the backend's place is told callers' assurance in full", name)
+		}
 		if !routed[name] {
 			note("upstream %s: no route leads to it", name)
 		}

@@ -282,7 +282,11 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 		own = *u.Certificate
 	}
 	credential := deps.Credential(own.name())
-	limits := []handoff.Limit{c.ownLimit(credential, deps.Trust), handoff.HopTo(u.Plaintext, u.Endpoints...).Grade}
+	hop := handoff.HopTo(u.Plaintext, u.Endpoints...)
+	if u.TrustedHop {
+		hop = handoff.Trusted
+	}
+	limits := []handoff.Limit{c.ownLimit(credential, deps.Trust), hop.Grade}
 	conveyed, err := conveyance(u.Handoff, own.name(), credential, limits)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@
 package devpki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -21,6 +22,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/netip"
@@ -37,6 +39,13 @@ const (
 	RSA2048 KeyType = "rsa2048"
 	RSA1024 KeyType = "rsa1024" // too weak on purpose, for tests (Go makes such keys only with GODEBUG=rsa1024min=0)
 	Ed25519 KeyType = "ed25519"
+
+	// Kinds that crypto/x509 and crypto/tls lack: for CAs. A leaf can be made with
+	// one, and is good for being refused.
+	Ed448   KeyType = "ed448"
+	MLDSA44 KeyType = "ml-dsa-44"
+	MLDSA65 KeyType = "ml-dsa-65"
+	MLDSA87 KeyType = "ml-dsa-87"
 )
 
 // NewKey makes a key pair.
@@ -53,8 +62,10 @@ func NewKey(t KeyType) (crypto.Signer, error) {
 	case Ed25519:
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
+	case Ed448, MLDSA44, MLDSA65, MLDSA87:
+		return schemes[t].newKey()
 	}
-	return nil, fmt.Errorf("devpki: key type %q is none of p256, p384, rsa2048, ed25519", t)
+	return nil, fmt.Errorf("devpki: key type %q is none of p256, p384, rsa2048, ed25519, ed448, ml-dsa-44, ml-dsa-65, ml-dsa-87", t)
 }
 
 // DefaultLifetime is how long certificates live that do not say otherwise, from
@@ -111,7 +122,7 @@ func newCA(parent *CA, o CAOptions) (*CA, error) {
 	if o.Edit != nil {
 		o.Edit(template)
 	}
-	certificate, err := sign(parent, template, key)
+	certificate, err := issue(parent, template, key)
 	if err != nil {
 		return nil, err
 	}
@@ -177,16 +188,16 @@ func (ca *CA) Issue(o LeafOptions) (*Leaf, error) {
 	if o.Edit != nil {
 		o.Edit(template)
 	}
-	certificate, err := sign(ca, template, key)
+	certificate, err := issue(ca, template, key)
 	if err != nil {
 		return nil, err
 	}
 	return &Leaf{Chain: append([]*x509.Certificate{certificate}, ca.Chain...), Key: key}, nil
 }
 
-// sign fills in what every certificate has and signs template, with its own key
+// issue fills in what every certificate has and signs template, with its own key
 // if there is no issuer.
-func sign(issuer *CA, template *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
+func issue(issuer *CA, template *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	if template.SerialNumber == nil {
 		serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 		if err != nil {
@@ -204,7 +215,7 @@ func sign(issuer *CA, template *x509.Certificate, key crypto.Signer) (*x509.Cert
 	if issuer != nil {
 		parent, signer = issuer.Certificate, issuer.Key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	der, err := createCertificate(template, parent, key, signer)
 	if err != nil {
 		return nil, fmt.Errorf("devpki: sign %q: %w", template.Subject.CommonName, err)
 	}
@@ -263,35 +274,69 @@ func CertificatesPEM(certificates ...*x509.Certificate) []byte {
 
 // KeyPEM encodes a private key as PKCS #8.
 func KeyPEM(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := marshalPKCS8(key)
 	if err != nil {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
+func marshalPKCS8(key crypto.Signer) ([]byte, error) {
+	if k, ok := key.(*circlKey); ok {
+		return k.pkcs8()
+	}
+	return x509.MarshalPKCS8PrivateKey(key)
+}
+
 // LoadCA reads back a CA from the PEM of its chain (its own certificate first,
 // alone for a root) and of its PKCS #8 key.
 func LoadCA(chainPEM, keyPEM []byte) (*CA, error) {
-	pair, err := tls.X509KeyPair(chainPEM, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("devpki: %w", err)
-	}
-	key, ok := pair.PrivateKey.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("devpki: a %T cannot sign", pair.PrivateKey)
-	}
-	ca := &CA{Key: key}
-	for _, der := range pair.Certificate {
-		c, err := x509.ParseCertificate(der)
+	ca := &CA{}
+	for block, rest := pem.Decode(chainPEM); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("devpki: %w", err)
 		}
 		ca.Chain = append(ca.Chain, c)
 	}
+	if ca.Chain == nil {
+		return nil, errors.New("devpki: there is no certificate in PEM")
+	}
 	ca.Certificate = ca.Chain[0]
-	if ca.Certificate.CheckSignatureFrom(ca.Certificate) == nil {
+	block, _ := pem.Decode(keyPEM)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, errors.New("devpki: there is no PKCS #8 private key in PEM")
+	}
+	var err error
+	if ca.Key, err = parsePKCS8(block.Bytes); err != nil {
+		return nil, err
+	}
+	spki, err := marshalPublicKey(ca.Key)
+	if err != nil {
+		return nil, fmt.Errorf("devpki: %w", err)
+	}
+	if !bytes.Equal(spki, ca.Certificate.RawSubjectPublicKeyInfo) {
+		return nil, errors.New("devpki: the private key is not the certificate's")
+	}
+	if ca.selfSigned() {
 		ca.Chain = nil // a root is not sent along
 	}
 	return ca, nil
+}
+
+func marshalPublicKey(key crypto.Signer) ([]byte, error) {
+	if k, ok := key.(*circlKey); ok {
+		return k.subjectPublicKeyInfo()
+	}
+	return x509.MarshalPKIXPublicKey(key.Public())
+}
+
+func (ca *CA) selfSigned() bool {
+	if k, ok := ca.Key.(*circlKey); ok {
+		return k.signed(ca.Certificate)
+	}
+	return ca.Certificate.CheckSignatureFrom(ca.Certificate) == nil
 }

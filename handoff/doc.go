@@ -4,7 +4,7 @@
 // A request goes through it in an order that is the security of it (FWD-03):
 //
 //	handoff.StripRequest(&req.Header, sameDomain)    // hop-by-hop fields, then every reserved name
-//	h.Apply(&req.Header, handoff.Caller{Path: path, Grade: grade})
+//	h.Apply(&req.Header, handoff.Caller{Path: path, Grade: grade}) // h := handoff.New(forms, id, own.Grade, hop.Grade)
 //	handoff.SetForwarded(&req.Header, remote, host)
 //	…                                                // the backend answers
 //	handoff.FilterResponse(&resp.Header)
@@ -34,6 +34,15 @@
 // characteristics in the order of [assurance.Characteristic], under the profile
 // that is named with them. X-Workload-Asserted-By is absent when the gateway has
 // no workload identity of its own.
+//
+// # How much of the caller's assurance is left
+//
+// A backend may think of a caller no better than of the gateway that tells it, and
+// of that no better than of the connection that it is told over (ASR-08). What
+// X-Workload-Assurance says is therefore the least, characteristic by
+// characteristic, of three grades: the caller's, the gateway's own ([Own]) and that
+// of the hop ([Hop]). It is a statement of whom X-Workload-Asserted-By names, and a
+// gateway further on has to treat it so.
 //
 // # What passes untouched
 //

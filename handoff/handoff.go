@@ -3,6 +3,7 @@ package handoff
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,7 +41,8 @@ func ParseForm(s string) (Form, bool) {
 	return 0, false
 }
 
-// Caller is who made a request, as far as it was proven.
+// Caller is who made a request, as far as it was proven. Grade is the caller's own;
+// what is conveyed of it may be less.
 type Caller struct {
 	Path  *certpath.Path
 	Grade assurance.Grade
@@ -51,16 +53,24 @@ type Caller struct {
 type Handoff struct {
 	forms      Form
 	assertedBy string
+	limits     []Limit
 	memo       memo
 }
 
+// Limit returns a grade that no conveyed grade exceeds, in any characteristic. It
+// is called for every request, concurrently: [Own.Grade] and [Hop.Grade] are made
+// for it.
+type Limit func() assurance.Grade
+
 // New returns a Handoff of the given forms. assertedBy is the gateway's own
-// identity; a gateway without one leaves out what would name it.
-func New(forms Form, assertedBy workloadid.ID) *Handoff {
+// identity; a gateway without one leaves out what would name it. What is conveyed
+// about a caller is at most what each of limits says (ASR-08): pass what the gateway
+// itself is worth and what the hop to the backend is.
+func New(forms Form, assertedBy workloadid.ID, limits ...Limit) *Handoff {
 	if forms&ClientCertChain != 0 {
 		forms |= ClientCert // the chain is never sent alone (RFC 9440 §2.3)
 	}
-	return &Handoff{forms: forms, assertedBy: assertedBy.String()}
+	return &Handoff{forms: forms, assertedBy: assertedBy.String(), limits: slices.Clone(limits)}
 }
 
 var (
@@ -77,12 +87,13 @@ var (
 // applied. A caller without a path, or a path without an identifier, is conveyed
 // as far as there is something to say; a field that is not set is absent.
 //
-// What is sent depends on the path and the grade only, and is remembered for a
-// bounded number of paths; then Apply allocates nothing of its own.
+// What is sent depends on the path and the conveyed grade only, and is remembered
+// for a bounded number of paths; then Apply allocates nothing of its own.
 func (h *Handoff) Apply(dst *fasthttp.RequestHeader, c Caller) {
 	if h == nil || c.Path.IsZero() {
 		return
 	}
+	c.Grade = h.limited(c.Grade)
 	v := h.memo.get(c.Path)
 	if v == nil || v.grade != c.Grade {
 		v = h.valuesOf(c)
@@ -95,6 +106,14 @@ func (h *Handoff) Apply(dst *fasthttp.RequestHeader, c Caller) {
 	set(dst, trustDomainName, v.trustDomain)
 	set(dst, assuranceName, v.assurance)
 	set(dst, assertedByName, v.assertedBy)
+}
+
+// limited returns the part of g that the backend may believe.
+func (h *Handoff) limited(g assurance.Grade) assurance.Grade {
+	for _, limit := range h.limits {
+		g = assurance.Min(g, limit())
+	}
+	return g
 }
 
 func set(dst *fasthttp.RequestHeader, name, value []byte) {

@@ -70,7 +70,8 @@ type Denial struct {
 	// Rule is the name of the deny rule, or of the allow rule that came closest;
 	// "" when no rule is about the caller.
 	Rule string
-	// Missing says what the grade of the caller lacks for that rule.
+	// Missing says what the grade of the caller lacks for that rule, such as
+	// "governance is 0, 2 required", all of it; nil for other reasons.
 	Missing []string
 }
 
@@ -81,7 +82,7 @@ func (d *Denial) Error() string {
 		s += fmt.Sprintf(" by rule %q", d.Rule)
 	}
 	if len(d.Missing) > 0 {
-		s += ": " + strings.Join(d.Missing, ", ")
+		s += ": " + strings.Join(d.Missing, "; ")
 	}
 	return s
 }

@@ -45,5 +45,5 @@ func Example() {
 	// Output:
 	// payments granted by checkout reads
 	// method_not_allowed by rule "checkout reads"
-	// assurance_insufficient by rule "checkout reads": level is MIAL-1, MIAL-2 required
+	// assurance_insufficient by rule "checkout reads": mial is 1, 2 required
 }

@@ -85,7 +85,7 @@ func TestAuthorize(t *testing.T) {
 		granted string // the rule that grants, or
 		reason  policy.Reason
 		closest string
-		missing int
+		missing string
 	}{
 		{claim: "AUTHZ-01 no rule, no grant", caller: caller, grade: strong, reason: policy.ReasonPolicyDenied},
 		{claim: "an exact rule grants", allow: []rule{{Name: "r", Caller: checkout}}, caller: caller, granted: "r"},
@@ -104,20 +104,20 @@ func TestAuthorize(t *testing.T) {
 		{claim: "methods keep their case", allow: []rule{{Name: "r", Caller: checkout, Methods: get}}, caller: caller, method: "get", reason: policy.ReasonMethodNotAllowed, closest: "r"},
 
 		{claim: "ASR-11 the grade meets", allow: []rule{{Name: "r", Caller: checkout, Require: mial(assurance.MIAL3)}}, caller: caller, grade: strong, granted: "r"},
-		{claim: "ASR-11 the level is short", allow: []rule{{Name: "r", Caller: checkout, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, reason: policy.ReasonAssuranceInsufficient, closest: "r", missing: 1},
-		{claim: "ASR-11 a characteristic is short", allow: []rule{{Name: "r", Caller: checkout, Require: governed}}, caller: caller, grade: strong, reason: policy.ReasonAssuranceInsufficient, closest: "r", missing: 1},
-		{claim: "ASR-11 both are short", allow: []rule{{Name: "r", Caller: checkout, Require: governed}}, caller: caller, grade: weak, reason: policy.ReasonAssuranceInsufficient, closest: "r", missing: 2},
+		{claim: "ASR-11 the level is short", allow: []rule{{Name: "r", Caller: checkout, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, reason: policy.ReasonAssuranceInsufficient, closest: "r", missing: "mial is 1, 2 required"},
+		{claim: "ASR-11 a characteristic is short", allow: []rule{{Name: "r", Caller: checkout, Require: governed}}, caller: caller, grade: strong, reason: policy.ReasonAssuranceInsufficient, closest: "r", missing: "governance is 2, 3 required"},
+		{claim: "ASR-11 both are short", allow: []rule{{Name: "r", Caller: checkout, Require: governed}}, caller: caller, grade: weak, reason: policy.ReasonAssuranceInsufficient, closest: "r", missing: "mial is 1, 2 required; governance is 0, 3 required"},
 
 		{claim: "a wide rule grants what a narrow one does not", allow: []rule{{Name: "narrow", Caller: checkout, Require: mial(assurance.MIAL4)}, {Name: "wide", Caller: everybody}}, caller: caller, grade: strong, granted: "wide"},
 		{claim: "the most specific of several is named", allow: []rule{{Name: "all", Caller: everybody}, {Name: "api", Caller: anyAPI}, {Name: "shop", Caller: shop}, {Name: "exact", Caller: checkout}}, caller: caller, granted: "exact"},
 		{claim: "a literal goes before a wildcard", allow: []rule{{Name: "all", Caller: everybody}, {Name: "api", Caller: anyAPI}, {Name: "shop", Caller: shop}}, caller: caller, granted: "shop"},
 		{claim: "of one caller, what requires least is named", allow: []rule{{Name: "much", Caller: checkout, Require: mial(assurance.MIAL3)}, {Name: "little", Caller: checkout, Require: mial(assurance.MIAL2)}}, caller: caller, grade: strong, granted: "little"},
 		{claim: "one rule for each method", allow: []rule{{Name: "read", Caller: checkout, Methods: get}, {Name: "write", Caller: checkout, Methods: post, Require: mial(assurance.MIAL2)}}, caller: caller, grade: strong, method: "POST", granted: "write"},
-		{claim: "rules do not lend each other their parts", allow: []rule{{Name: "read", Caller: checkout, Methods: get}, {Name: "write", Caller: checkout, Methods: post, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, method: "POST", reason: policy.ReasonAssuranceInsufficient, closest: "write", missing: 1},
+		{claim: "rules do not lend each other their parts", allow: []rule{{Name: "read", Caller: checkout, Methods: get}, {Name: "write", Caller: checkout, Methods: post, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, method: "POST", reason: policy.ReasonAssuranceInsufficient, closest: "write", missing: "mial is 1, 2 required"},
 
-		{claim: "assurance is closer than method", allow: []rule{{Name: "method", Caller: checkout, Methods: post}, {Name: "grade", Caller: everybody, Methods: get, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, method: "GET", reason: policy.ReasonAssuranceInsufficient, closest: "grade", missing: 1},
+		{claim: "assurance is closer than method", allow: []rule{{Name: "method", Caller: checkout, Methods: post}, {Name: "grade", Caller: everybody, Methods: get, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, method: "GET", reason: policy.ReasonAssuranceInsufficient, closest: "grade", missing: "mial is 1, 2 required"},
 		{claim: "of methods, the more specific rule is closest", allow: []rule{{Name: "wide", Caller: everybody, Methods: post}, {Name: "narrow", Caller: shop, Methods: post}}, caller: caller, method: "GET", reason: policy.ReasonMethodNotAllowed, closest: "narrow"},
-		{claim: "of requirements, the least is closest", allow: []rule{{Name: "much", Caller: shop, Require: mial(assurance.MIAL4)}, {Name: "little", Caller: shop, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, reason: policy.ReasonAssuranceInsufficient, closest: "little", missing: 1},
+		{claim: "of requirements, the least is closest", allow: []rule{{Name: "much", Caller: shop, Require: mial(assurance.MIAL4)}, {Name: "little", Caller: shop, Require: mial(assurance.MIAL2)}}, caller: caller, grade: weak, reason: policy.ReasonAssuranceInsufficient, closest: "little", missing: "mial is 1, 2 required"},
 
 		{claim: "deny wins over an exact rule", allow: []rule{{Name: "r", Caller: checkout}}, deny: []policy.DenyRule{{Name: "d", Caller: everybody}}, caller: caller, grade: strong, reason: policy.ReasonPolicyDenied, closest: "d"},
 		{claim: "deny names its most specific rule", deny: []policy.DenyRule{{Name: "wide", Caller: everybody}, {Caller: checkout}}, caller: caller, reason: policy.ReasonPolicyDenied, closest: caller},
@@ -147,8 +147,8 @@ func TestAuthorize(t *testing.T) {
 				if denial == nil || !grant.IsZero() || grant != (policy.Grant{}) {
 					t.Fatalf("Authorize() = %+v, %v; want the zero Grant and a denial", grant, denial)
 				}
-				if denial.Reason != tt.reason || denial.Rule != tt.closest || len(denial.Missing) != tt.missing {
-					t.Fatalf("Authorize() denies with %v by rule %q, missing %q; want %v by rule %q and %d missing",
+				if denial.Reason != tt.reason || denial.Rule != tt.closest || strings.Join(denial.Missing, "; ") != tt.missing {
+					t.Fatalf("Authorize() denies with %v by rule %q, missing %q; want %v by rule %q, missing %q",
 						denial.Reason, denial.Rule, denial.Missing, tt.reason, tt.closest, tt.missing)
 				}
 			}
@@ -310,7 +310,7 @@ func TestDenialExplainsItself(t *testing.T) {
 	}{
 		{policy.Denial{Reason: policy.ReasonPolicyDenied}, "policy_denied"},
 		{policy.Denial{Reason: policy.ReasonMethodNotAllowed, Rule: "r"}, `method_not_allowed by rule "r"`},
-		{policy.Denial{Reason: policy.ReasonAssuranceInsufficient, Rule: "r", Missing: []string{"a", "b"}}, `assurance_insufficient by rule "r": a, b`},
+		{policy.Denial{Reason: policy.ReasonAssuranceInsufficient, Rule: "r", Missing: []string{"a", "b"}}, `assurance_insufficient by rule "r": a; b`},
 	} {
 		if got := tt.denial.Error(); got != tt.want {
 			t.Errorf("Error() = %q, want %q", got, tt.want)

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"verigate/certpath"
 	"verigate/internal/race"
 	"verigate/tlsterm"
 )
@@ -474,7 +475,8 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	tel := start(t, func(o *Options) { o.Audit.Writer = &log })
 	r, parent := served(t), []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	h, e := accepted(t)
-	failed := refused(t)
+	failed := shadowed(refused(t), certpath.ReasonNone)
+	again, provenAgain := resumed(t)
 	denied := *r
 	denied.Decision, denied.Reason, denied.Status = DecisionDenied, "policy_denied", 403
 	for range 64 { // each slot of the ring grows to its size once
@@ -489,7 +491,8 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 		{"Request that was denied", func() { tel.Request(&denied) }},
 		{"TraceBytes and AppendTraceParent", func() { tr := tel.TraceBytes(parent); _ = tr.AppendTraceParent(field[:0]) }},
 		{"handshake", func() { tel.handshake(h, e) }},
-		{"Handshake that failed", func() { tel.Handshake(failed) }},
+		{"Handshake that failed and a shadow accepts", func() { tel.Handshake(failed) }},
+		{"Handshake that is resumed and a shadow refuses", func() { tel.handshake(again, provenAgain) }},
 	} {
 		if n := testing.AllocsPerRun(1000, tt.f); n != 0 {
 			t.Errorf("%s allocates %v times, want 0", tt.name, n)

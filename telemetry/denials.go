@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ type Denial struct {
 	Status   int
 	ID       string // correlation id
 	Listener string
+	ConnID   uint64
 	Remote   string
 	Caller   string // proven identity; empty: nobody
 	Claimed  string // identity of a peer whose chain was rejected; proven by nothing
@@ -24,6 +26,7 @@ type Denial struct {
 	Path     string // without its query
 	Route    string
 	Rule     string
+	Missing  string // what the caller's grade lacks for the rule
 }
 
 // RecentDenials returns the last requests that were not served, the newest first.
@@ -43,22 +46,23 @@ type denialSlot struct {
 	used            bool
 	at              time.Time
 	status          int
+	connID          uint64
 	caller, claimed workloadid.ID
 	text            []byte // the strings, one behind the other
 	ends            [denialTexts]int
 }
 
-const denialTexts = 10
+const denialTexts = 11
 
 func newDenialRing(size int) *denialRing { return &denialRing{slots: make([]denialSlot, size)} }
 
 func (r *denialRing) add(q *Request) {
-	texts := [denialTexts]string{q.Decision, q.Reason, q.ID, q.Listener, q.Remote, q.Method, q.Host, withoutQuery(q.Path), q.Route, q.Rule}
+	texts := [denialTexts]string{q.Decision, q.Reason, q.ID, q.Listener, q.Remote, q.Method, q.Host, withoutQuery(q.Path), q.Route, q.Rule, strings.Join(q.Missing, "; ")}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.slots[r.next]
 	r.next = (r.next + 1) % len(r.slots)
-	s.used, s.at, s.status, s.text = true, q.Start.Add(q.Total), q.Status, s.text[:0]
+	s.used, s.at, s.status, s.connID, s.text = true, q.Start.Add(q.Total), q.Status, q.ConnID, s.text[:0]
 	s.caller, s.claimed = q.Caller, workloadid.ID{}
 	if q.Caller.IsZero() {
 		s.claimed = q.ClaimedID
@@ -84,9 +88,9 @@ func (r *denialRing) newestFirst() []Denial {
 }
 
 func (s *denialSlot) denial() Denial {
-	d := Denial{Time: s.at, Status: s.status, Caller: s.caller.String(), Claimed: s.claimed.String()}
+	d := Denial{Time: s.at, Status: s.status, ConnID: s.connID, Caller: s.caller.String(), Claimed: s.claimed.String()}
 	all, begin := string(s.text), 0
-	for i, field := range [denialTexts]*string{&d.Decision, &d.Reason, &d.ID, &d.Listener, &d.Remote, &d.Method, &d.Host, &d.Path, &d.Route, &d.Rule} {
+	for i, field := range [denialTexts]*string{&d.Decision, &d.Reason, &d.ID, &d.Listener, &d.Remote, &d.Method, &d.Host, &d.Path, &d.Route, &d.Rule, &d.Missing} {
 		*field, begin = all[begin:s.ends[i]], s.ends[i]
 	}
 	return d

@@ -33,11 +33,13 @@ func TestADenialSaysWhoWhatAndWhy(t *testing.T) {
 	t.Parallel()
 	tel := start(t, nil)
 	r := served(t)
-	r.Decision, r.Reason, r.Status, r.Path = DecisionDenied, "policy_denied", 403, "/v1/charges?token=secret"
+	r.Decision, r.Reason, r.Status, r.Path = DecisionDenied, "assurance_insufficient", 403, "/v1/charges?token=secret"
+	r.Missing = []string{"mial is 1, 3 required", "governance is 0, 2 required"}
 	tel.Request(r)
 	want := Denial{
-		Time: noon.Add(2150 * time.Microsecond), Decision: "denied", Reason: "policy_denied", Status: 403, ID: "6f1c2a9be0d34c55",
-		Listener: "edge", Remote: "192.0.2.7:51514", Caller: "spiffe://prod.example/ns/shop/sa/checkout",
+		Time: noon.Add(2150 * time.Microsecond), Decision: "denied", Reason: "assurance_insufficient", Status: 403, ID: "6f1c2a9be0d34c55",
+		Missing:  "mial is 1, 3 required; governance is 0, 2 required",
+		Listener: "edge", ConnID: 42, Remote: "192.0.2.7:51514", Caller: "spiffe://prod.example/ns/shop/sa/checkout",
 		Method: "POST", Host: "pay.example", Path: "/v1/charges", Route: "payments", Rule: "checkout-may-charge",
 	}
 	if got := tel.RecentDenials(); len(got) != 1 || got[0] != want {

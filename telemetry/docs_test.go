@@ -97,6 +97,10 @@ func examples(t *testing.T) string {
 	claimed := evidenceOf(bad)
 	add(func(l *line) { l.handshake(bad, &claimed, Trace{}) })
 	add(func(l *line) { l.request(served(t), exampleTrace) })
+	again, provenAgain := resumed(t)
+	add(func(l *line) { l.handshake(again, provenAgain, Trace{}) })
+	add(func(l *line) { l.request(understated(t), exampleTrace) })
+	add(func(l *line) { l.end(thrownOut(t), noon) })
 	replaced, broken := changed(), refusedChange()
 	add(func(l *line) { l.trust(&replaced, noon) })
 	add(func(l *line) { l.trust(&broken, noon) })
@@ -151,6 +155,7 @@ func TestAuditDocumentListsEveryMemberInOrder(t *testing.T) {
 	anonymous.Decision, anonymous.Reason = DecisionDenied, "policy_denied"
 	long := longest(t)
 	longClaim := evidenceOf(long)
+	again, provenAgain := resumed(t)
 	broken := refusedChange()
 	s := newSealer()
 	s.prev = [32]byte{1}
@@ -164,11 +169,14 @@ func TestAuditDocumentListsEveryMemberInOrder(t *testing.T) {
 			func(l *line) { l.handshake(bad, &claimed, exampleTrace) },
 			func(l *line) { l.handshake(stolen, &stolenEvidence, exampleTrace) },
 			func(l *line) { l.handshake(long, &longClaim, exampleTrace) },
+			func(l *line) { l.handshake(again, provenAgain, exampleTrace) },
 		},
 		eventRequest: {
 			func(l *line) { l.request(served(t), exampleTrace) },
 			func(l *line) { l.request(anonymous, exampleTrace) },
+			func(l *line) { l.request(understated(t), exampleTrace) },
 		},
+		eventEnd:        {func(l *line) { l.end(thrownOut(t), noon) }},
 		eventTrust:      {func(l *line) { l.trust(&broken, noon) }},
 		eventSuppressed: {func(l *line) { l.open(noon, eventSuppressed); l.unsigned("count", 1); l.close() }},
 		eventLost:       {func(l *line) { l.open(noon, eventLost); l.unsigned("count", 1); l.close() }},

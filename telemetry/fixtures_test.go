@@ -195,6 +195,14 @@ func accepted(t testing.TB) (*tlsterm.Handshake, *evidence) {
 	}
 }
 
+// resumed is the handshake of accepted with a session of before, which the shadow
+// of its trust domain would not have accepted.
+func resumed(t testing.TB) (*tlsterm.Handshake, *evidence) {
+	h, e := accepted(t)
+	h.Resumed, h.Resumption = true, tlsterm.Resumed
+	return shadowed(h, certpath.ReasonRevoked), e
+}
+
 // refused is a handshake whose chain was rejected.
 func refused(t testing.TB) *tlsterm.Handshake {
 	return &tlsterm.Handshake{
@@ -234,6 +242,39 @@ func refusedChange() TrustChange {
 		Digest: trust.Digest{0x17}, Previous: trust.Digest{0x17},
 		Err: &trust.Error{Reason: trust.ReasonNoCertificate, Name: "/etc/verigate/edge.pem"},
 	}
+}
+
+// thrownOut is a live connection whose caller is not accepted any more.
+func thrownOut(t testing.TB) *ConnectionEnd {
+	return &ConnectionEnd{
+		Listener: "edge", ConnID: 42, Remote: netip.MustParseAddrPort("192.0.2.7:51514"),
+		Start:    noon.Add(-90 * time.Second),
+		Identity: id(t, "spiffe://prod.example/ns/shop/sa/checkout"),
+		Cause:    CauseTrust, Reason: certpath.ReasonRevoked.String(),
+		Err: &certpath.Error{Reason: certpath.ReasonRevoked, Found: "serial number 5e01 on the CRL of CN=prod issuing"},
+	}
+}
+
+// understated is a request that was denied for want of assurance.
+func understated(t testing.TB) *Request {
+	r := served(t)
+	r.Grade = assurance.Grade{MIAL: assurance.MIAL1}
+	r.Findings = assurance.Findings{SharedKey: true, ManyNetworks: true}
+	r.Decision, r.Reason, r.Status = DecisionDenied, "assurance_insufficient", 403
+	r.Missing = []string{"mial is 1, 3 required", "governance is 0, 2 required"}
+	r.Endpoint, r.UpstreamID, r.UpstreamTime = "", workloadid.ID{}, 0
+	return r
+}
+
+// shadowed adds the verdict of a shadow to h; none accepts it.
+func shadowed(h *tlsterm.Handshake, why certpath.Reason) *tlsterm.Handshake {
+	h.Verdict.Shadow = new(verifycache.Shadow)
+	if why == certpath.ReasonNone {
+		h.Verdict.Shadow.Path = new(certpath.Path)
+	} else {
+		h.Verdict.Shadow.Err = &certpath.Error{Reason: why}
+	}
+	return h
 }
 
 var _ io.Writer = (*buffer)(nil)

@@ -44,6 +44,7 @@ func (t *Telemetry) handshake(h *tlsterm.Handshake, e *evidence) {
 		tr = t.handshakeSpan(h, e)
 	}
 	t.measureHandshake(h, e, tr)
+	t.shadows.note(h, e)
 	failed := h.Outcome != tlsterm.Accepted
 	if failed {
 		t.recent.add(h)
@@ -106,12 +107,17 @@ type handshakeKey struct {
 	cache             uint8 // 0: no chain was judged; else verifycache.Outcome + 1
 	rejection         certpath.Reason
 	accepted, resumed bool
+	resumption        tlsterm.Resumption
 	version           uint16
+	shadow            shadowOutcome
+	difference        certpath.Reason // behind shadow
 }
 
 // handshakeSeries are the series that handshakes of one key add to.
 type handshakeSeries struct {
-	duration, queue, parse, verification, results *series
+	duration, queue, resumption, parse, verification, results *series
+
+	shadow *series // nil: there is no shadow
 }
 
 func (t *Telemetry) measureHandshake(h *tlsterm.Handshake, e *evidence, tr Trace) {
@@ -119,7 +125,9 @@ func (t *Telemetry) measureHandshake(h *tlsterm.Handshake, e *evidence, tr Trace
 	k := handshakeKey{
 		listener: h.Listener, reason: h.Reason, domain: t.domain(e.id), claimed: t.domain(e.who()),
 		outcome: h.Outcome, accepted: v.Accepted(), resumed: h.Resumed, version: h.Version,
+		resumption: h.Resumption,
 	}
+	k.shadow, k.difference = shadowOf(h)
 	judged := v.Path != nil || v.Err != nil
 	if judged {
 		k.cache = uint8(v.Outcome) + 1
@@ -136,6 +144,10 @@ func (t *Telemetry) measureHandshake(h *tlsterm.Handshake, e *evidence, tr Trace
 		s.duration.exemplar.Store(&exemplar{value: h.Duration, at: h.Start.Add(h.Duration), trace: tr})
 	}
 	s.queue.observe(h.QueueWait)
+	s.resumption.add(1)
+	if s.shadow != nil {
+		s.shadow.add(1)
+	}
 	if !judged {
 		return
 	}
@@ -162,7 +174,15 @@ func (t *Telemetry) newHandshakeSeries(k handshakeKey) *handshakeSeries {
 	s := &handshakeSeries{
 		duration: t.meter.with(MetricHandshakeDuration, k.listener, k.domain, k.outcome.String(),
 			strconv.FormatBool(k.resumed), cache, versionLabel(k.version), code(k.reason)),
-		queue: t.meter.with(MetricHandshakeQueue, k.listener),
+		queue:      t.meter.with(MetricHandshakeQueue, k.listener),
+		resumption: t.meter.with(MetricResumptions, k.listener, k.resumption.String()),
+	}
+	if k.shadow != shadowAbsent {
+		difference := ""
+		if k.difference != certpath.ReasonNone {
+			difference = k.difference.String()
+		}
+		s.shadow = t.meter.with(MetricShadowVerdicts, k.claimed, k.shadow.String(), difference)
 	}
 	if k.cache > 0 {
 		s.parse = t.meter.with(MetricIdentifierParse)
@@ -254,6 +274,9 @@ func (l *line) handshake(h *tlsterm.Handshake, e *evidence, tr Trace) {
 		l.text("tls_version", versionLabel(h.Version), maxShortField)
 		l.boolean("resumed", h.Resumed)
 	}
+	if h.Resumption != tlsterm.NotAsked {
+		l.text("resumption", h.Resumption.String(), maxShortField)
+	}
 	if h.CipherSuite != 0 {
 		l.text("tls_cipher", cipherName(h.CipherSuite), maxShortField)
 	}
@@ -262,6 +285,10 @@ func (l *line) handshake(h *tlsterm.Handshake, e *evidence, tr Trace) {
 	}
 	if h.Verdict.Path != nil || h.Verdict.Err != nil {
 		l.text("cache", h.Verdict.Outcome.String(), maxShortField)
+	}
+	if outcome, reason := shadowOf(h); outcome.differs() {
+		l.text("shadow", outcome.String(), maxShortField)
+		l.text("shadow_reason", reason.String(), maxShortField)
 	}
 	l.boolean("authenticated", !e.id.IsZero())
 	l.text("identity", e.id.String(), maxField)

@@ -128,6 +128,18 @@ func (l *line) grade(g assurance.Grade) {
 	l.b = append(l.b, '"')
 }
 
+// findings writes what was seen against a credential.
+func (l *line) findings(f assurance.Findings) {
+	switch {
+	case f.SharedKey && f.ManyNetworks:
+		l.text("findings", findingSharedKey+" "+findingManyNetworks, maxShortField)
+	case f.SharedKey:
+		l.text("findings", findingSharedKey, maxShortField)
+	case f.ManyNetworks:
+		l.text("findings", findingManyNetworks, maxShortField)
+	}
+}
+
 // trace writes the trace's identifier, if there is one.
 func (l *line) trace(t Trace) {
 	if t.IsZero() {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"verigate/assurance"
+	"verigate/certpath"
 	"verigate/internal/race"
 	"verigate/tlsterm"
 	"verigate/verifycache"
@@ -59,6 +61,23 @@ func everything(t testing.TB, tel *Telemetry) {
 	denied := served(t)
 	denied.Decision, denied.Reason, denied.Status, denied.UpstreamTime = DecisionDenied, "policy_denied", 403, 0
 	tel.Request(denied)
+	again, provenAgain := resumed(t)
+	tel.handshake(again, provenAgain)
+	observer.Handshake(shadowed(refused(t), certpath.ReasonNone))
+	tel.ConnectionRefused(thrownOut(t))
+	cut := thrownOut(t)
+	cut.Cause, cut.Cut = CauseTime, true
+	tel.ConnectionRefused(cut)
+	tel.Rejudged(CauseTrust, 250, 3*time.Millisecond)
+	tel.Rejudged(CauseTrust, 0, 0)
+	tel.Findings("edge", assurance.Findings{})
+	tel.Findings("edge", assurance.Findings{SharedKey: true, ManyNetworks: true})
+	tel.ObserveRevocation(func() []RevocationState {
+		return []RevocationState{
+			{Origin: origins(t, "spiffe://prod.example")[0], ThisUpdate: time.Unix(1_770_000_000, 0), NextUpdate: time.Unix(1_780_000_000, 0), CRLs: 3, Stale: 1, Entries: 512},
+			{Origin: origins(t, "spiffe://partner.example")[0]},
+		}
+	})
 	tel.meter.with(MetricExportErrors, "metrics").add(1)
 }
 
@@ -71,15 +90,31 @@ func TestExpositionHasWhatHappened(t *testing.T) {
 		`verigate_tls_handshake_duration_seconds_count{cache_result="miss",listener="edge",outcome="accepted",tls_protocol_version="1.3",tls_resumed="false",trust_domain="spiffe://prod.example"} 1`,
 		`verigate_tls_handshake_duration_seconds_bucket{cache_result="miss",listener="edge",outcome="accepted",tls_protocol_version="1.3",tls_resumed="false",trust_domain="spiffe://prod.example",le="0.001"} 0`,
 		`verigate_tls_handshake_duration_seconds_bucket{cache_result="miss",listener="edge",outcome="accepted",tls_protocol_version="1.3",tls_resumed="false",trust_domain="spiffe://prod.example",le="0.002"} 1`,
-		`verigate_tls_handshake_duration_seconds_count{cache_result="miss",error_type="untrusted_chain",listener="edge",outcome="failed",tls_protocol_version="1.3",tls_resumed="false",trust_domain="none"} 1`,
-		`verigate_tls_handshake_queue_duration_seconds_sum{listener="edge"} 3e-05`,
-		`verigate_identifier_parse_duration_seconds_bucket{le="1e-06"} 2`,
-		`verigate_verification_duration_seconds_sum{cache_result="miss",outcome="accepted",trust_domain="spiffe://prod.example"} 0.00021`,
-		`verigate_verification_results_total{error_type="untrusted_chain",outcome="rejected",trust_domain="spiffe://prod.example"} 1`,
-		`verigate_verification_results_total{outcome="accepted",trust_domain="spiffe://prod.example"} 1`,
+		`verigate_tls_handshake_duration_seconds_count{cache_result="miss",error_type="untrusted_chain",listener="edge",outcome="failed",tls_protocol_version="1.3",tls_resumed="false",trust_domain="none"} 2`,
+		`verigate_tls_handshake_queue_duration_seconds_sum{listener="edge"} 6e-05`,
+		`verigate_identifier_parse_duration_seconds_bucket{le="1e-06"} 4`,
+		`verigate_tls_resumptions_total{listener="edge",tls_resumption="none"} 3`,
+		`verigate_tls_resumptions_total{listener="edge",tls_resumption="resumed"} 1`,
+		`verigate_verification_duration_seconds_sum{cache_result="miss",outcome="accepted",trust_domain="spiffe://prod.example"} 0.00042`,
+		`verigate_verification_results_total{error_type="untrusted_chain",outcome="rejected",trust_domain="spiffe://prod.example"} 2`,
+		`verigate_verification_results_total{outcome="accepted",trust_domain="spiffe://prod.example"} 2`,
 		`verigate_connection_active{listener="partners"} 4`,
 		`verigate_connection_duration_seconds_sum{listener="edge"} 60`,
 		`verigate_connection_shed_total{listener="edge",reason="over_max_conns"} 1`,
+		`verigate_connection_refused_total{cause="trust",listener="edge",outcome="closed",reason="revoked"} 1`,
+		`verigate_connection_refused_total{cause="time",listener="edge",outcome="cut",reason="revoked"} 1`,
+		`verigate_connection_rejudged_total{cause="trust"} 250`,
+		`verigate_connection_rejudge_duration_seconds_count{cause="trust"} 2`,
+		`verigate_connection_rejudge_duration_seconds_bucket{cause="trust",le="0.005"} 2`,
+		`verigate_assurance_findings_total{finding="shared_key",listener="edge"} 1`,
+		`verigate_assurance_findings_total{finding="many_networks",listener="edge"} 1`,
+		`verigate_shadow_verdicts_total{error_type="revoked",outcome="would_refuse",trust_domain="spiffe://prod.example"} 1`,
+		`verigate_shadow_verdicts_total{error_type="untrusted_chain",outcome="would_accept",trust_domain="spiffe://prod.example"} 1`,
+		`verigate_crl_next_update_timestamp_seconds{trust_domain="spiffe://prod.example"} 1.78e+09`,
+		`verigate_crl_this_update_timestamp_seconds{trust_domain="spiffe://prod.example"} 1.77e+09`,
+		`verigate_crl_stale{trust_domain="spiffe://prod.example"} 1`,
+		`verigate_crl_stale{trust_domain="spiffe://partner.example"} 0`,
+		`verigate_crl_entries{trust_domain="spiffe://prod.example"} 512`,
 		`http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="200",http_route="payments",network_protocol_version="1.1",url_scheme="https"} 1`,
 		`http_server_request_duration_seconds_count{error_type="policy_denied",http_request_method="POST",http_response_status_code="403",http_route="payments",network_protocol_version="1.1",url_scheme="https"} 1`,
 		`verigate_added_duration_seconds_bucket{http_route="payments",le="5e-05"} 1`,
@@ -101,11 +136,13 @@ func TestExpositionHasWhatHappened(t *testing.T) {
 		`verigate_trust_degraded{kind="bundle",name="spiffe://prod.example"} 1`,
 		`verigate_trust_degraded{kind="credential",name="edge"} 0`,
 		`verigate_trust_reload_errors_total{kind="bundle"} 0`,
+		`verigate_trust_reload_errors_total{kind="crl"} 0`,
 		`verigate_trust_reload_errors_total{kind="credential"} 1`,
 		`verigate_config_reloads_total{outcome="failure"} 1`,
 		`verigate_config_last_success_timestamp_seconds ` + strconv.FormatFloat(float64(noon.Unix()), 'g', -1, 64),
 		`verigate_audit_records_total{event="request"} 2`,
-		`verigate_audit_records_total{event="handshake"} 2`,
+		`verigate_audit_records_total{event="handshake"} 4`,
+		`verigate_audit_records_total{event="connection_refused"} 2`,
 		`verigate_audit_records_total{event="trust"} 2`,
 		`verigate_audit_dropped_total 0`,
 		`verigate_audit_errors_total 0`,
@@ -116,6 +153,9 @@ func TestExpositionHasWhatHappened(t *testing.T) {
 	}
 	if !strings.Contains(text, `target_info{service_instance_id="gw-1",service_name="verigate",service_version="1.0.0"}`) {
 		t.Error("exposition does not say which instance it is of")
+	}
+	if strings.Contains(text, `verigate_crl_next_update_timestamp_seconds{trust_domain="spiffe://partner.example"}`) {
+		t.Error("a trust domain without a CRL has a next update")
 	}
 	if strings.Contains(text, "otel_scope") {
 		t.Error("series carry otel_scope labels, want none")
@@ -193,8 +233,9 @@ func TestIdentitiesAreNotLabels(t *testing.T) {
 	}
 	tel := start(t, nil)
 	h, e := accepted(t)
-	bad, req := refused(t), served(t)
+	bad, req, end := shadowed(refused(t), certpath.ReasonNone), served(t), thrownOut(t)
 	req.Trace = exampleTrace
+	shadowed(h, certpath.ReasonRevoked)
 	record := func(i int) {
 		e.id = id(t, fmt.Sprintf("spiffe://prod.example/canary/%d", i))
 		tel.handshake(h, e)
@@ -204,6 +245,8 @@ func TestIdentitiesAreNotLabels(t *testing.T) {
 		req.Caller, req.Path, req.Host, req.SNI = e.id, "/canary", bad.SNI, bad.SNI
 		req.Method = fmt.Sprintf("CANARY%d", i)
 		tel.Request(req)
+		end.Identity = e.id
+		tel.ConnectionRefused(end)
 	}
 	count := func() int { return strings.Count(scrape(t, tel, textFormat), "\nverigate_") }
 	record(0)

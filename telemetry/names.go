@@ -11,6 +11,7 @@ import (
 const (
 	MetricHandshakeDuration    = "verigate.tls.handshake.duration"
 	MetricHandshakeQueue       = "verigate.tls.handshake.queue.duration"
+	MetricResumptions          = "verigate.tls.resumptions"
 	MetricIdentifierParse      = "verigate.identifier.parse.duration"
 	MetricVerificationDuration = "verigate.verification.duration"
 	MetricVerificationResults  = "verigate.verification.results"
@@ -18,6 +19,10 @@ const (
 	MetricConnectionActive   = "verigate.connection.active"
 	MetricConnectionDuration = "verigate.connection.duration"
 	MetricConnectionShed     = "verigate.connection.shed"
+	MetricConnectionRefused  = "verigate.connection.refused"
+	MetricRejudged           = "verigate.connection.rejudged"
+	MetricRejudgeDuration    = "verigate.connection.rejudge.duration"
+	MetricFindings           = "verigate.assurance.findings"
 
 	MetricServerDuration         = "http.server.request.duration"
 	MetricAddedDuration          = "verigate.added.duration"
@@ -33,6 +38,12 @@ const (
 	MetricCacheEntries   = "verigate.cache.entries"
 	MetricCacheSpent     = "verigate.cache.spent.time"
 	MetricCacheSaved     = "verigate.cache.saved.time"
+
+	MetricShadowVerdicts = "verigate.shadow.verdicts"
+	MetricCRLNextUpdate  = "verigate.crl.next_update.timestamp"
+	MetricCRLThisUpdate  = "verigate.crl.this_update.timestamp"
+	MetricCRLStale       = "verigate.crl.stale"
+	MetricCRLEntries     = "verigate.crl.entries"
 
 	MetricBundleNotAfter     = "verigate.trust.bundle.not_after.timestamp"
 	MetricCredentialNotAfter = "verigate.credential.not_after.timestamp"
@@ -57,6 +68,7 @@ const (
 	LabelTrustDomain = "trust_domain"
 	LabelOutcome     = "outcome"
 	LabelResumed     = "tls.resumed"
+	LabelResumption  = "tls.resumption"
 	LabelTLSVersion  = "tls.protocol.version"
 	LabelCacheResult = "cache.result"
 	LabelErrorType   = "error.type"
@@ -75,6 +87,8 @@ const (
 	LabelName        = "name"
 	LabelEvent       = "event"
 	LabelSignal      = "signal"
+	LabelCause       = "cause"
+	LabelFinding     = "finding"
 
 	// LabelOverflow marks the one series that takes every measurement beyond the
 	// limit on series of its instrument. Its presence is worth an alert.
@@ -166,6 +180,14 @@ var (
 		1 * time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
 		25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond,
 	}
+	// How long it takes until all live connections are judged anew: a connection more
+	// costs a microsecond or a few hundred, and there may be a hundred thousand.
+	rejudgeBounds = []time.Duration{
+		10 * time.Microsecond, 100 * time.Microsecond,
+		1 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+		100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+		1 * time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
+	}
 	// The semantic conventions' bounds with three finer ones in front.
 	requestBounds = []time.Duration{
 		500 * time.Microsecond, 1 * time.Millisecond, 2500 * time.Microsecond,
@@ -190,6 +212,9 @@ var instruments = []Instrument{
 	{MetricHandshakeQueue, Histogram, "s",
 		"Time that a handshake waited for a CPU token.",
 		[]string{LabelListener}, handshakeBounds},
+	{MetricResumptions, Counter, "{handshake}",
+		"Handshakes by what became of the session that the client wanted to resume.",
+		[]string{LabelListener, LabelResumption}, nil},
 	{MetricIdentifierParse, Histogram, "s",
 		"Time to read the identifier of a leaf; not measured when the cache answered.",
 		nil, stepBounds},
@@ -209,6 +234,18 @@ var instruments = []Instrument{
 	{MetricConnectionShed, Counter, "{connection}",
 		"Connections closed before a handshake began.",
 		[]string{LabelListener, LabelReason}, nil},
+	{MetricConnectionRefused, Counter, "{connection}",
+		"Live connections that ended because their caller is not accepted any more, by the reason of the verdict.",
+		[]string{LabelListener, LabelCause, LabelOutcome, LabelReason}, nil},
+	{MetricRejudged, Counter, "{connection}",
+		"Live connections that were judged anew.",
+		[]string{LabelCause}, nil},
+	{MetricRejudgeDuration, Histogram, "s",
+		"Time to judge all live connections anew that a change concerned.",
+		[]string{LabelCause}, rejudgeBounds},
+	{MetricFindings, Counter, "{finding}",
+		"Findings against the credential of a caller, one for each connection: it is shared, so its assurance is lowered.",
+		[]string{LabelListener, LabelFinding}, nil},
 
 	{MetricServerDuration, Histogram, "s",
 		"Time from the first octet of a request to the last octet of its response.",
@@ -250,6 +287,22 @@ var instruments = []Instrument{
 	{MetricCacheSaved, Counter, "s",
 		"Time that hits saved: what judging the same chains afresh had taken.",
 		nil, nil},
+
+	{MetricShadowVerdicts, Counter, "{verification}",
+		"Chains that the shadow of their trust domain judged as well, by what it would change. error.type is why it would refuse, or why the chain is refused now.",
+		[]string{LabelTrustDomain, LabelOutcome, LabelErrorType}, nil},
+	{MetricCRLNextUpdate, Gauge, "s",
+		"When the first of a trust domain's CRLs becomes stale, in seconds since 1970: the least nextUpdate.",
+		[]string{LabelTrustDomain}, nil},
+	{MetricCRLThisUpdate, Gauge, "s",
+		"When the CRL that becomes stale first was issued, in seconds since 1970.",
+		[]string{LabelTrustDomain}, nil},
+	{MetricCRLStale, Gauge, "{crl}",
+		"CRLs of a trust domain that are past their nextUpdate. Alert while it is above 0.",
+		[]string{LabelTrustDomain}, nil},
+	{MetricCRLEntries, Gauge, "{certificate}",
+		"Certificates that the CRLs of a trust domain revoke.",
+		[]string{LabelTrustDomain}, nil},
 
 	{MetricBundleNotAfter, Gauge, "s",
 		"When the last anchor of a trust domain expires, in seconds since 1970.",
@@ -297,8 +350,9 @@ var instruments = []Instrument{
 var labelHelp = map[string]string{
 	LabelListener:    "name of a configured listener",
 	LabelTrustDomain: "a configured origin such as `spiffe://prod.example`; `other` for the rest; `none` when there is none. Of a handshake it is proven; of a verification it is what the chain claims, also when it was rejected",
-	LabelOutcome:     "handshakes: `accepted`, `admitted` (finished although the chain was rejected), `failed`; verifications: `accepted`, `rejected`; reloads: `success`, `failure`",
+	LabelOutcome:     "handshakes: `accepted`, `admitted` (finished although the chain was rejected), `failed`; verifications: `accepted`, `rejected`; shadow: `agrees`, `would_refuse`, `would_accept`; live connections: `closed`, `cut` (in the middle of a response); reloads: `success`, `failure`",
 	LabelResumed:     "`true` or `false`",
+	LabelResumption:  resumptionHelp,
 	LabelTLSVersion:  "`1.2`, `1.3`, or `none` when the handshake ended before the version was agreed",
 	LabelCacheResult: "`hit`, `miss`, `coalesced`, `rejected_hit`, `bypass`; `none` when no chain was judged",
 	LabelErrorType:   "a reason code, or the status code of an error response; absent on success",
@@ -313,8 +367,14 @@ var labelHelp = map[string]string{
 	LabelCode:        "the violation",
 	LabelTable:       "`accepted`, `rejected`, `links`",
 	LabelCredential:  "name of a configured credential",
-	LabelKind:        "`bundle` or `credential`",
-	LabelName:        "configured origin of a bundle, or name of a configured credential",
-	LabelEvent:       "`handshake`, `request`, `trust`",
+	LabelKind:        "`bundle`, `crl`, `shadow`, `credential`, `secret`",
+	LabelName:        "configured origin of a bundle or shadow, with the configured file for CRLs; or name of a configured credential or secret",
+	LabelEvent:       "`handshake`, `request`, `connection_refused`, `trust`",
 	LabelSignal:      "`metrics`, `traces`",
+	LabelCause:       "`trust`: what callers are judged by changed; `time`: a CRL, or what a grade says, ended by itself",
+	LabelFinding:     "`shared_key`: one key under several identities; `many_networks`: one leaf from more client networks than one workload has",
 }
+
+// resumptionHelp says what [tlsterm.Resumptions] mean.
+const resumptionHelp = "`none`: none was wanted, or the handshake ended before; `resumed`; else a full handshake took place: `foreign`: the ticket is of another gateway or too old a key; " +
+	"`scope`: of another listener or server name; `too_old`: the key was proven too long ago; `rejected`: the chain is not accepted any more; `unusable`: damaged, or a CA is gone"

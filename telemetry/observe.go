@@ -52,7 +52,10 @@ func (t *Telemetry) ObserveConnections(count func() []Connections) {
 // What a [NotAfter], a [TrustItem] or a [TrustChange] is about.
 const (
 	KindBundle     = "bundle"     // Name is the origin
+	KindCRL        = "crl"        // Name is the origin and the file
+	KindShadow     = "shadow"     // Name is the origin, and the file for its CRLs
 	KindCredential = "credential" // Name is the configured name
+	KindSecret     = "secret"     // Name is the configured name
 )
 
 // NotAfter is when something that the gateway relies on expires.
@@ -102,7 +105,7 @@ func (t *Telemetry) observeOwn() {
 	for _, outcome := range []string{"success", "failure"} {
 		t.meter.with(MetricConfigReloads, outcome)
 	}
-	for _, kind := range []string{KindBundle, KindCredential} {
+	for _, kind := range []string{KindBundle, KindCRL, KindShadow, KindCredential, KindSecret} {
 		t.meter.with(MetricTrustReloadErrors, kind)
 	}
 	t.meter.observe(MetricConfigLastSuccess, func(emit func(float64, ...string)) {
@@ -115,6 +118,7 @@ func (t *Telemetry) observeOwn() {
 	}
 	t.auditCount.handshakes = t.meter.with(MetricAuditRecords, eventHandshake)
 	t.auditCount.requests = t.meter.with(MetricAuditRecords, eventRequest)
+	t.auditCount.ends = t.meter.with(MetricAuditRecords, eventEnd)
 	t.auditCount.trust = t.meter.with(MetricAuditRecords, eventTrust)
 	single := func(name string, value func() uint64) {
 		t.meter.observe(name, func(emit func(float64, ...string)) { emit(float64(value())) })

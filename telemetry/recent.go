@@ -31,6 +31,9 @@ type Refusal struct {
 
 // RecentRefusals returns the last handshakes that did not authenticate anybody,
 // the newest first. The caller owns the slice but not what the chains share.
+//
+// Explaining them waits until somebody looks, which during a flood is a thousand
+// times rarer than a refusal.
 func (t *Telemetry) RecentRefusals() []Refusal {
 	recent := t.recent.newestFirst()
 	out := make([]Refusal, len(recent))
@@ -58,33 +61,30 @@ func refusalOf(h *tlsterm.Handshake) Refusal {
 	return r
 }
 
-// ring keeps the last handshakes given to it. Explaining them waits until somebody
-// looks, which during a flood is a thousand times rarer than a refusal.
-type ring struct {
-	mu    sync.Mutex
-	slots []*tlsterm.Handshake
-	next  int
+// ring keeps the last values given to it.
+type ring[T any] struct {
+	mu     sync.Mutex
+	slots  []T
+	next   int
+	filled int
 }
 
-func newRing(size int) *ring { return &ring{slots: make([]*tlsterm.Handshake, size)} }
+func newRing[T any](size int) *ring[T] { return &ring[T]{slots: make([]T, size)} }
 
-func (r *ring) add(h *tlsterm.Handshake) {
+func (r *ring[T]) add(v T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.slots[r.next] = h
+	r.slots[r.next] = v
 	r.next = (r.next + 1) % len(r.slots)
+	r.filled = min(r.filled+1, len(r.slots))
 }
 
-func (r *ring) newestFirst() []*tlsterm.Handshake {
+func (r *ring[T]) newestFirst() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]*tlsterm.Handshake, 0, len(r.slots))
-	for i := range r.slots {
-		h := r.slots[(r.next-1-i+2*len(r.slots))%len(r.slots)]
-		if h == nil {
-			break
-		}
-		out = append(out, h)
+	out := make([]T, r.filled)
+	for i := range out {
+		out[i] = r.slots[(r.next-1-i+2*len(r.slots))%len(r.slots)]
 	}
 	return out
 }

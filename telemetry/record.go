@@ -7,14 +7,15 @@ import (
 
 // Values of the member "event" of a record.
 const (
-	eventStart      = "start"      // a gateway began to write this log
-	eventReopen     = "reopen"     // it continues in this file
-	eventHandshake  = "handshake"  // one per handshake, see [Telemetry.Handshake]
-	eventRequest    = "request"    // one per request
-	eventTrust      = "trust"      // one per change of an item of trust, see [Telemetry.TrustChanged]
-	eventSuppressed = "suppressed" // failed handshakes without a record of their own
-	eventLost       = "lost"       // records that are missing
-	eventSeal       = "seal"       // see [VerifySeals]
+	eventStart      = "start"              // a gateway began to write this log
+	eventReopen     = "reopen"             // it continues in this file
+	eventHandshake  = "handshake"          // one per handshake, see [Telemetry.Handshake]
+	eventRequest    = "request"            // one per request
+	eventEnd        = "connection_refused" // see [Telemetry.ConnectionRefused]
+	eventTrust      = "trust"              // one per change of an item of trust, see [Telemetry.TrustChanged]
+	eventSuppressed = "suppressed"         // failed handshakes without a record of their own
+	eventLost       = "lost"               // records that are missing
+	eventSeal       = "seal"               // see [VerifySeals]
 )
 
 // buffers are reused; they have the size of records by then. The line that fills

@@ -31,6 +31,9 @@ type Request struct {
 	Caller    workloadid.ID // proven; zero: nobody
 	ClaimedID workloadid.ID // of a peer that was admitted although its chain was rejected
 	Grade     assurance.Grade
+	// Findings are what was seen against the caller's credential; Grade is lowered
+	// by them already.
+	Findings assurance.Findings
 
 	Method, Host string
 	Path         string // what follows "?" or "#" is never recorded
@@ -45,6 +48,9 @@ type Request struct {
 	Status   int
 	Decision string // one of the Decision constants
 	Reason   string // closed code; "" when served
+	// Missing is what the grade lacks for the rule, when that is the reason, such as
+	// "governance is 0, 2 required".
+	Missing []string
 
 	BytesIn, BytesOut int64
 	// Total runs from the first octet of the request to the last of the response,
@@ -191,6 +197,7 @@ func (l *line) request(r *Request, tr Trace) {
 	} else {
 		l.text("trust_domain", r.Caller.Origin().String(), maxShortField)
 		l.grade(r.Grade)
+		l.findings(r.Findings)
 	}
 	l.text("protocol", r.Proto, maxShortField)
 	l.text("method", r.Method, maxShortField)
@@ -198,6 +205,7 @@ func (l *line) request(r *Request, tr Trace) {
 	l.text("path", withoutQuery(r.Path), maxField)
 	l.text("route", r.Route, maxShortField)
 	l.text("rule", r.Rule, maxField)
+	l.text("missing", strings.Join(r.Missing, "; "), maxShortField)
 	l.text("upstream", r.Upstream, maxShortField)
 	l.text("endpoint", r.Endpoint, maxShortField)
 	l.text("upstream_identity", r.UpstreamID.String(), maxField)

@@ -128,6 +128,21 @@ func (f *family) with(values ...string) *series {
 	return s
 }
 
+// totals returns the counts of a counter, added up by the values of one label.
+func (f *family) totals(label string) map[string]uint64 {
+	f.mu.Lock()
+	live := slices.Clone(f.order)
+	f.mu.Unlock()
+	totals := make(map[string]uint64)
+	for _, s := range live {
+		if value, ok := s.attributes.Value(attribute.Key(label)); ok {
+			_, n, _ := s.buckets()
+			totals[value.AsString()] += n
+		}
+	}
+	return totals
+}
+
 // attributes copies the values: they may be views of a connection's buffers.
 func (f *family) attributes(values []string) attribute.Set {
 	kv := make([]attribute.KeyValue, 0, len(values))

@@ -29,6 +29,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"verigate/tlsterm"
 	"verigate/workloadid"
 )
 
@@ -64,8 +65,12 @@ type Options struct {
 	// which is marked by otel.metric.overflow.
 	MaxSeries int
 
-	RecentRefusals int // handshakes that [Telemetry.RecentRefusals] remembers; 64
+	// RecentRefusals is how many handshakes [Telemetry.RecentRefusals] remembers, and
+	// how many connections [Telemetry.RecentConnectionEnds] does; 64.
+	RecentRefusals int
 	RecentDenials  int // requests that [Telemetry.RecentDenials] remembers; 64
+	// ShadowIdentities bounds what [Telemetry.ShadowDifferences] remembers; 1 024.
+	ShadowIdentities int
 
 	Now func() time.Time // time.Now
 }
@@ -77,8 +82,10 @@ type Telemetry struct {
 	now     func() time.Time
 	meter   *meter
 	audit   *auditLog // nil: off
-	recent  *ring
+	recent  *ring[*tlsterm.Handshake]
+	ends    *ring[RefusedConnection]
 	denials *denialRing
+	shadows *shadowTable
 	sampler *sampler
 	tracer  trace.Tracer // nil: no spans
 	hide    bool
@@ -86,7 +93,7 @@ type Telemetry struct {
 
 	handshakes table[handshakeKey, handshakeSeries]
 	requests   table[requestKey, requestSeries]
-	auditCount struct{ handshakes, requests, trust *series }
+	auditCount struct{ handshakes, requests, ends, trust *series }
 
 	configLoaded atomic.Int64 // seconds since 1970; 0: never
 
@@ -112,8 +119,10 @@ func New(o Options) (*Telemetry, error) {
 	t := &Telemetry{
 		now:     now,
 		meter:   newMeter(limit, now),
-		recent:  newRing(cmp.Or(o.RecentRefusals, 64)),
+		recent:  newRing[*tlsterm.Handshake](cmp.Or(o.RecentRefusals, 64)),
+		ends:    newRing[RefusedConnection](cmp.Or(o.RecentRefusals, 64)),
 		denials: newDenialRing(cmp.Or(o.RecentDenials, 64)),
+		shadows: newShadowTable(cmp.Or(o.ShadowIdentities, 1024)),
 		sampler: newSampler(0),
 		hide:    o.HideIdentityPaths,
 		domains: make(map[workloadid.Origin]string, len(o.TrustDomains)),
@@ -141,7 +150,7 @@ func check(o Options) error {
 	switch {
 	case math.IsNaN(o.TraceRatio) || o.TraceRatio > 1:
 		return fmt.Errorf("telemetry: trace ratio is %v, want at most 1", o.TraceRatio)
-	case o.MaxSeries < 0 || o.RecentRefusals < 0 || o.RecentDenials < 0 || o.PushInterval < 0:
+	case o.MaxSeries < 0 || o.RecentRefusals < 0 || o.RecentDenials < 0 || o.ShadowIdentities < 0 || o.PushInterval < 0:
 		return errors.New("telemetry: negative option")
 	case o.OTLPEndpoint == "":
 		return nil

@@ -8,7 +8,7 @@ import (
 
 // TrustItem is how one item of trust fares.
 type TrustItem struct {
-	Kind     string // KindBundle or KindCredential
+	Kind     string // one of the Kind constants
 	Name     string
 	LoadedAt time.Time // of what is held; zero: nothing is
 	Degraded bool      // its files are wrong
@@ -46,7 +46,7 @@ const (
 // TrustChange is a change of what peers are judged by or the gateway shows them.
 type TrustChange struct {
 	Outcome  string // one of the Trust constants
-	Kind     string // KindBundle or KindCredential
+	Kind     string // one of the Kind constants
 	Name     string
 	Digest   trust.Digest // of what is held now; zero: nothing
 	Previous trust.Digest // of what was held before; zero: nothing

@@ -76,8 +76,9 @@ type Bundle struct {
 // NewBundle returns a bundle for origin. It copies o.Anchors, drops repetitions,
 // and puts the anchors into an order that follows from their content alone.
 //
-// It fails with an [*Error]: [ReasonOptions] for a zero origin, a nil anchor or
-// a negative duration, [ReasonTooLarge] beyond [MaxAnchors] and
+// It fails with an [*Error]: [ReasonOptions] for a zero origin, a nil anchor, a
+// negative duration, an unknown level, or a shadow that is of another origin or has
+// a shadow itself, [ReasonTooLarge] beyond [MaxAnchors] and
 // [ReasonForeignAnchor] for an anchor whose identifier is not of this origin
 // (CERT-14).
 func NewBundle(origin workloadid.Origin, o BundleOptions) (*Bundle, error) {
@@ -93,6 +94,12 @@ func NewBundle(origin workloadid.Origin, o BundleOptions) (*Bundle, error) {
 		return refuse(ReasonOptions, "an anchor is nil")
 	case o.MaxCertificateLifetime < 0 || o.NotBeforeSkew < 0 || o.RefreshHint < 0:
 		return refuse(ReasonOptions, "a duration is negative")
+	case o.MinMIAL > assurance.MIAL4:
+		return refuse(ReasonOptions, "the least level is none that there is")
+	case o.Shadow != nil && o.Shadow.origin != origin:
+		return refuse(ReasonOptions, "its shadow is of "+o.Shadow.origin.String())
+	case o.Shadow != nil && o.Shadow.Shadow() != nil:
+		return refuse(ReasonOptions, "its shadow has a shadow")
 	}
 	for i, anchor := range o.Anchors {
 		if fault := checkAnchorOrigin(anchor, origin); fault != nil {
@@ -101,6 +108,7 @@ func NewBundle(origin workloadid.Origin, o BundleOptions) (*Bundle, error) {
 		}
 	}
 	o.Anchors = canonicalAnchors(o.Anchors)
+	o.Algorithms = slices.Compact(slices.Sorted(slices.Values(o.Algorithms)))
 	if o.Sequence != nil {
 		o.Sequence = new(*o.Sequence)
 	}
@@ -133,7 +141,7 @@ func canonicalAnchors(anchors []*x509.Certificate) []*x509.Certificate {
 }
 
 func (b *Bundle) sum() Digest {
-	c := newContent("verigate bundle 1")
+	c := newContent("verigate bundle 2")
 	c.text(b.origin.String())
 	c.number(uint64(len(b.options.Anchors)))
 	for _, anchor := range b.options.Anchors {
@@ -145,6 +153,11 @@ func (b *Bundle) sum() Digest {
 	c.flag(b.options.LenientSubject)
 	c.number(uint64(b.options.NotBeforeSkew))
 	c.octets(b.options.Assurance.AppendDigest(nil))
+	c.number(uint64(len(b.options.Algorithms)))
+	for _, name := range b.options.Algorithms {
+		c.text(name)
+	}
+	c.number(uint64(b.options.MinMIAL))
 	return c.sum()
 }
 
@@ -152,7 +165,7 @@ func (b *Bundle) sum() Digest {
 func (b *Bundle) Origin() workloadid.Origin { return b.origin }
 
 // Options returns what b was made from, with the anchors as [Bundle.Anchors]
-// has them. What it points to is not to be modified.
+// has them and the algorithms in alphabetical order, each once. What it points to is not to be modified.
 func (b *Bundle) Options() BundleOptions { return b.options }
 
 // Anchors returns the anchors, each once, in an order that follows from their
@@ -184,7 +197,8 @@ func (b *Bundle) Contains(cert *x509.Certificate) bool {
 }
 
 // Digest covers the origin, the anchors and every option that can change a
-// verdict or a grade. Bundles with the same digest judge alike.
+// verdict or a grade, but neither CRLs nor shadow. Bundles with the same digest judge
+// alike, revocation aside.
 func (b *Bundle) Digest() Digest { return b.digest }
 
 // CheckSequence reports whether a document whose spiffe_sequence is offered may

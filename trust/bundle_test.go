@@ -42,6 +42,8 @@ func TestBundleDigest(t *testing.T) {
 		"the sequence":           func(o *trust.BundleOptions) { o.Sequence = new(uint64(7)) },
 		"the refresh hint":       func(o *trust.BundleOptions) { o.RefreshHint = time.Minute },
 		"consent to shared keys": func(o *trust.BundleOptions) { o.SharedAnchor = true },
+		"CRLs":                   func(o *trust.BundleOptions) { o.CRLs = newCRLSet(t, trust.CRLOptions{}) },
+		"a shadow":               func(o *trust.BundleOptions) { o.Shadow = newBundle(t, prod, trust.BundleOptions{}) },
 	}
 	for what, edit := range same {
 		if got := digest(prod, edit); got != want {
@@ -57,6 +59,9 @@ func TestBundleDigest(t *testing.T) {
 		"required EKU":          func(o *trust.BundleOptions) { o.RequireEKU = true },
 		"lenient key usage":     func(o *trust.BundleOptions) { o.LenientKeyUsage = true },
 		"lenient subject":       func(o *trust.BundleOptions) { o.LenientSubject = true },
+		"the algorithms":        func(o *trust.BundleOptions) { o.Algorithms = []string{"rsa"} },
+		"another algorithm":     func(o *trust.BundleOptions) { o.Algorithms = []string{"ed25519"} },
+		"the least level":       func(o *trust.BundleOptions) { o.MinMIAL = assurance.MIAL2 },
 		"a profile":             func(o *trust.BundleOptions) { o.Assurance = grading() },
 		"a profile's statement": func(o *trust.BundleOptions) { o.Assurance = grading(assurance.Statement{MIAL: 3}) },
 		"another statement":     func(o *trust.BundleOptions) { o.Assurance = grading(assurance.Statement{MIAL: 2}) },
@@ -137,6 +142,19 @@ func TestAnchorsComeInAnOrderOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestAlgorithmsAreASet(t *testing.T) {
+	t.Parallel()
+	given := []string{"rsa", "ed25519", "rsa"}
+	a := newBundle(t, prod, trust.BundleOptions{Algorithms: given})
+	b := newBundle(t, prod, trust.BundleOptions{Algorithms: []string{"ed25519", "rsa"}})
+	if got := a.Options().Algorithms; !slices.Equal(got, []string{"ed25519", "rsa"}) || a.Digest() != b.Digest() {
+		t.Errorf("Algorithms = %v, want each once, in an order of their own", got)
+	}
+	if given[0] != "rsa" {
+		t.Error("NewBundle sorts what it was given")
+	}
+}
+
 // certpath says on each path whether an anchor will do; a bundle takes them all.
 func TestBundleTakesOddAnchors(t *testing.T) {
 	t.Parallel()
@@ -165,6 +183,9 @@ func TestNewBundleRefuses(t *testing.T) {
 		{"a negative lifetime", prod, trust.BundleOptions{MaxCertificateLifetime: -1}},
 		{"a negative skew", prod, trust.BundleOptions{NotBeforeSkew: -1}},
 		{"a negative hint", prod, trust.BundleOptions{RefreshHint: -1}},
+		{"a level that is none", prod, trust.BundleOptions{MinMIAL: assurance.MIAL4 + 1}},
+		{"another's shadow", prod, trust.BundleOptions{Shadow: newBundle(t, partner, trust.BundleOptions{})}},
+		{"a shadow with a shadow", prod, trust.BundleOptions{Shadow: newBundle(t, prod, trust.BundleOptions{Shadow: newBundle(t, prod, trust.BundleOptions{})})}},
 	}
 	for _, tt := range tests {
 		if b, err := trust.NewBundle(tt.origin, tt.o); b != nil || trust.ReasonOf(err) != trust.ReasonOptions {

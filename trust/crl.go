@@ -1,62 +1,176 @@
 package trust
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/hex"
+	"math/big"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// StalePolicy says what is done about a certificate whose only CRLs are past
-// their nextUpdate. The zero StalePolicy refuses.
-type StalePolicy uint8
+// CRL is one complete certificate revocation list (RFC 5280 §5), signed by the
+// issuer of the certificates that it lists. It is immutable but for what it
+// remembers of signature checks, and may be used concurrently.
+//
+// It does not keep the octets that it was read from: whatever shares it shares one
+// table of serial numbers, which is smaller than they were.
+type CRL struct {
+	name       string // of the file
+	rawIssuer  []byte
+	issuer     string
+	number     [20]byte
+	thisUpdate time.Time
+	nextUpdate time.Time
+	keyID      []byte
+	scope      crlScope
+	serials    revokedSerials
+	entries    int
+	digest     Digest
 
-// The policies.
-const (
-	StaleRefuse StalePolicy = iota // status unknown: refused
-	StaleGrace                     // as if nextUpdate were CRLOptions.Grace later
-	StaleAccept                    // believed for ever, and alarmed about
-)
+	algorithm SignatureAlgorithm
+	signed    []byte // the digest that is signed, or all of it where there is none
+	signature []byte
 
-// CRLOptions says how the CRLs of an origin are applied.
-type CRLOptions struct {
-	WhenStale StalePolicy
-	Grace     time.Duration // with StaleGrace
-	// LeafOnly asks for the status of leaves alone. Otherwise every certificate of a
-	// path but the anchor needs one.
-	LeafOnly bool
+	verifying sync.Mutex
+	verified  atomic.Pointer[[]signatureCheck]
 }
 
-// CRL is one complete certificate revocation list (RFC 5280 §5). It is immutable
-// but for what it remembers of signature checks.
-type CRL struct{}
+// signatureCheck is the outcome of checking the signature by one key.
+type signatureCheck struct {
+	key Digest
+	err error
+}
 
-// ParseCRLs reads PEM blocks "X509 CRL", one or several, or one DER CRL. name is
-// for errors, which are an [*Error].
-func ParseCRLs(name string, data []byte) ([]*CRL, error) { return nil, nil }
+// maxSignatureChecks bounds what a CRL remembers. One CA name has one key, and a
+// few while it changes them.
+const maxSignatureChecks = 16
 
-// RawIssuer returns the DER of the issuer's name.
-func (c *CRL) RawIssuer() []byte { return nil }
+// Name returns what [ParseCRLs] was told, and which CRL of several it is.
+func (c *CRL) Name() string { return c.name }
 
-// CRLSet is the CRLs of one origin and how they are applied. It is immutable. The
-// nil *CRLSet says that nobody asks for revocation status.
-type CRLSet struct{}
+// RawIssuer returns the DER of the issuer's name. It is not to be modified.
+func (c *CRL) RawIssuer() []byte { return c.rawIssuer }
 
-// NewCRLSet puts crls, in any order, together. A set without a CRL is not the nil
-// set: every status is unknown.
-func NewCRLSet(crls []*CRL, o CRLOptions) (*CRLSet, error) { return &CRLSet{}, nil }
+// Issuer returns the issuer's name for an operator, escaped and bounded.
+func (c *CRL) Issuer() string { return c.issuer }
 
-// Options returns how the CRLs are applied.
-func (s *CRLSet) Options() CRLOptions { return CRLOptions{} }
+// Number returns the CRL number (RFC 5280 §5.2.3) in decimal.
+func (c *CRL) Number() string { return new(big.Int).SetBytes(c.number[:]).String() }
 
-// CRLs returns all CRLs. The slice is not to be modified.
-func (s *CRLSet) CRLs() []*CRL { return nil }
+// ThisUpdate returns when the CRL was issued, in UTC.
+func (c *CRL) ThisUpdate() time.Time { return c.thisUpdate }
 
-// Digest covers CRLs and options.
-func (s *CRLSet) Digest() Digest { return Digest{} }
+// NextUpdate returns when the next CRL will be issued at the latest, in UTC. The
+// moment itself still belongs to this one.
+func (c *CRL) NextUpdate() time.Time { return c.nextUpdate }
 
-// Boundary returns the first moment after now at which the passing of time alone
-// can change what the set says: a thisUpdate that comes, a nextUpdate that passes
-// (with its grace). It is zero if there is none.
-func (s *CRLSet) Boundary(now time.Time) time.Time { return time.Time{} }
+// AuthorityKeyID returns the identifier of the key that signed the CRL, nil if it
+// does not say. It is not to be modified.
+func (c *CRL) AuthorityKeyID() []byte { return c.keyID }
 
-// For a judge: see package certpath.
-var _ = x509.Certificate{}
+// Algorithm returns how the CRL is signed.
+func (c *CRL) Algorithm() SignatureAlgorithm { return c.algorithm }
+
+// Entries returns how many certificates the CRL lists.
+func (c *CRL) Entries() int { return c.entries }
+
+// Digest returns the SHA-256 of the CRL's DER.
+func (c *CRL) Digest() Digest { return c.digest }
+
+// Series returns what the lists have in common that replace one another: issuer,
+// signing key as far as they say, and issuing distribution point.
+func (c *CRL) Series() Digest {
+	series := newContent("verigate CRL series 1")
+	series.octets(c.rawIssuer)
+	series.octets(c.keyID)
+	series.text(c.scope.raw)
+	return series.sum()
+}
+
+// MemoryBytes returns about how much memory the CRL takes.
+func (c *CRL) MemoryBytes() int {
+	const fixed = 1 << 10
+	return fixed + len(c.rawIssuer) + len(c.issuer) + len(c.keyID) + len(c.signed) + len(c.signature) + c.serials.size()
+}
+
+// Lookup returns what the CRL says of the certificate with the given serial number,
+// in the form of [CertRef], and whether it says anything. Whether the certificate is
+// one that the CRL speaks of is for the caller to know. It does not allocate.
+func (c *CRL) Lookup(serial [20]byte) (Revocation, bool) { return c.serials.find(&serial) }
+
+// Checked returns what [CRL.CheckSignature] found for key before; known is false if
+// it was not asked or has forgotten. It does not allocate or block.
+func (c *CRL) Checked(key Digest) (known bool, err error) {
+	if checks := c.verified.Load(); checks != nil {
+		for i := range *checks {
+			if check := &(*checks)[i]; check.key == key {
+				return true, check.err
+			}
+		}
+	}
+	return false, nil
+}
+
+// CheckSignature returns what verify says about the CRL's signature, and remembers
+// it under key, the digest of the SubjectPublicKeyInfo that verify verifies with:
+// a signature is checked once for each of them, also when many ask at once. signed
+// is the digest that the algorithm's hash makes or, when it has none, the octets
+// that are signed.
+func (c *CRL) CheckSignature(key Digest, verify func(algorithm SignatureAlgorithm, signed, signature []byte) error) error {
+	if known, err := c.Checked(key); known {
+		return err
+	}
+	// Held across a public-key operation on purpose: whoever waits here would do the
+	// same one, over what may be many megabytes.
+	c.verifying.Lock()
+	defer c.verifying.Unlock()
+	if known, err := c.Checked(key); known {
+		return err
+	}
+	err := verify(c.algorithm, c.signed, c.signature)
+	var checks []signatureCheck
+	if held := c.verified.Load(); held != nil {
+		checks = append(checks, *held...)
+	}
+	if len(checks) == maxSignatureChecks {
+		// A CA that is forever given new keys does not make this forget the one that
+		// signed.
+		oldest := max(0, slices.IndexFunc(checks, func(s signatureCheck) bool { return s.err != nil }))
+		checks = slices.Delete(checks, oldest, oldest+1)
+	}
+	checks = append(checks, signatureCheck{key, err})
+	c.verified.Store(&checks)
+	return err
+}
+
+// Verified reports whether the key of some issuer was found to have signed c.
+func (c *CRL) Verified() bool {
+	checks := c.verified.Load()
+	return checks != nil && slices.ContainsFunc(*checks, func(s signatureCheck) bool { return s.err == nil })
+}
+
+// SameKeyID reports whether issuer may have signed c as far as key identifiers tell:
+// they are the same, or one of the two has none.
+func (c *CRL) SameKeyID(issuer *x509.Certificate) bool {
+	return len(c.keyID) == 0 || len(issuer.SubjectKeyId) == 0 || bytes.Equal(c.keyID, issuer.SubjectKeyId)
+}
+
+// Supersedes reports whether c, of the same issuer and scope as other, is to be
+// believed instead of it. Both the number and the date have to say so: if they
+// contradict each other, as they do after a CA was set up again and counts from 1,
+// neither list supersedes the other.
+func (c *CRL) Supersedes(other *CRL) bool {
+	number := bytes.Compare(c.number[:], other.number[:])
+	date := c.thisUpdate.Compare(other.thisUpdate)
+	return number >= 0 && date >= 0 && (number > 0 || date > 0)
+}
+
+// String names the CRL for an operator.
+func (c *CRL) String() string {
+	return "CRL " + c.Number() + " of " + c.issuer + " from " + c.name +
+		" (this update " + c.thisUpdate.Format(time.RFC3339) + ", next update " + c.nextUpdate.Format(time.RFC3339) +
+		", sha256 " + hex.EncodeToString(c.digest[:4]) + "…)"
+}

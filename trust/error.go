@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reason says why anchors, a bundle, a snapshot or a credential were refused.
+// Reason says why anchors, CRLs, a bundle, a snapshot or a credential were refused.
 type Reason uint8
 
 // The reasons. ReasonNone is the zero value: nothing is wrong.
@@ -36,6 +36,18 @@ const (
 	ReasonOptions                // a programmer or configuration mistake in the options
 	ReasonDuplicateOrigin        // two bundles of one origin
 	ReasonSharedAnchor           // one anchor key under two origins, without opt-in
+	ReasonSecret                 // a shared secret is malformed, there twice or not random
+	ReasonNoCRL                  // something, and no PEM CRL among it
+	ReasonCRL                    // does not parse as a CRL
+	ReasonCRLVersion             // a CRL of another version than 2
+	ReasonCRLNumber              // a CRL without a usable CRL number
+	ReasonCRLNextUpdate          // a CRL that does not say when it ends
+	ReasonCRLAlgorithm           // a CRL signed by an algorithm that is not accepted
+	ReasonCRLExtension           // a critical extension of a CRL, or of an entry, that is not processed
+	ReasonCRLDelta               // changes to another CRL
+	ReasonCRLIndirect            // a CRL for certificates of other issuers
+	ReasonCRLPartial             // a CRL for some reasons of revocation only
+	ReasonCRLAttributes          // a CRL of attribute certificates
 )
 
 var reasonText = [...]string{
@@ -46,7 +58,7 @@ var reasonText = [...]string{
 	ReasonTooLarge:        "it is too large",
 	ReasonEncoding:        "it is not well-formed PEM",
 	ReasonBlock:           "this kind of PEM block does not belong here",
-	ReasonPrivateKey:      "it holds a private key, which does not belong among anchors; if the file was ever readable by others, replace the key",
+	ReasonPrivateKey:      "it holds a private key, which does not belong here; if the file was ever readable by others, replace the key",
 	ReasonCertificate:     "it is not an X.509 certificate",
 	ReasonJSON:            "it is not well-formed JSON",
 	ReasonDuplicateMember: "a JSON object has the same member twice",
@@ -64,6 +76,18 @@ var reasonText = [...]string{
 	ReasonOptions:         "the options are not usable",
 	ReasonDuplicateOrigin: "the trust domain has two bundles",
 	ReasonSharedAnchor:    "two trust domains have an anchor with the same key; if their issuer really keeps them apart, say so for both",
+	ReasonSecret:          "it is not a usable shared secret",
+	ReasonNoCRL:           "there is no CRL in it",
+	ReasonCRL:             "it is not a well-formed CRL",
+	ReasonCRLVersion:      "a CRL must be version 2; with openssl, set crlnumber and crl_extensions in the CA's section",
+	ReasonCRLNumber:       "a CRL must have a CRL number, not critical (RFC 5280 §5.2.3); with openssl, set crlnumber in the CA's section",
+	ReasonCRLNextUpdate:   "a CRL must have a nextUpdate, without which nobody can tell when it is stale",
+	ReasonCRLAlgorithm:    "the CRL's signature algorithm is not accepted; want RSA or ECDSA with SHA-256 or better, Ed25519, Ed448 or ML-DSA",
+	ReasonCRLExtension:    "the CRL has a critical extension that is not processed, so it cannot be relied on",
+	ReasonCRLDelta:        "delta CRLs are not processed; publish complete ones",
+	ReasonCRLIndirect:     "indirect CRLs are not processed; want a CRL of the CA that issued the certificates",
+	ReasonCRLPartial:      "CRLs for some reasons only are not processed; publish one for all reasons",
+	ReasonCRLAttributes:   "it lists attribute certificates, which nobody presents here",
 }
 
 // String returns what is wrong, as a phrase for an operator.

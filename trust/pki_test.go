@@ -2,6 +2,8 @@ package trust_test
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
@@ -138,3 +140,10 @@ func bundleJSON(t testing.TB, entries ...any) []byte {
 
 // moment is well inside the validity of what devpki makes now.
 func moment() time.Time { return time.Now() }
+
+// withExtension adds an extension below id-ce, octet for octet.
+func withExtension(arc int, value []byte) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, arc}, Value: value})
+	}
+}

@@ -46,10 +46,14 @@ func NewSnapshot(bundles []*Bundle, deny *DenyList) (*Snapshot, error) {
 	if err := checkSharedAnchors(s.bundles); err != nil {
 		return nil, err
 	}
-	c := newContent("verigate snapshot 1")
+	c := newContent("verigate snapshot 2")
 	c.number(uint64(len(s.bundles)))
 	for _, b := range s.bundles {
-		c.octets(b.digest[:])
+		c.judgedBy(b)
+		c.flag(b.Shadow() != nil)
+		if b.Shadow() != nil {
+			c.judgedBy(b.Shadow())
+		}
 	}
 	denied := deny.Digest()
 	c.octets(denied[:])
@@ -57,17 +61,34 @@ func NewSnapshot(bundles []*Bundle, deny *DenyList) (*Snapshot, error) {
 	return s, nil
 }
 
+// judgedBy adds a bundle and its CRLs.
+func (c content) judgedBy(b *Bundle) {
+	c.octets(b.digest[:])
+	c.flag(b.CRLs() != nil)
+	crls := b.CRLs().Digest()
+	c.octets(crls[:])
+}
+
 // checkSharedAnchors looks for keys, not for certificates: an issuer can sign
-// itself as many certificates as it likes.
+// itself as many certificates as it likes. A shadow is judged as well, because it is
+// meant to take its bundle's place one day; what it shares with its own bundle is
+// the origin's own.
 func checkSharedAnchors(bundles []*Bundle) error {
 	owner := make(map[Digest]*Bundle)
+	withShadows := make([]*Bundle, 0, 2*len(bundles))
 	for _, b := range bundles {
+		withShadows = append(withShadows, b)
+		if b.Shadow() != nil {
+			withShadows = append(withShadows, b.Shadow())
+		}
+	}
+	for _, b := range withShadows {
 		for _, anchor := range b.options.Anchors {
 			key := Digest(sha256.Sum256(anchor.RawSubjectPublicKeyInfo))
 			switch first := owner[key]; {
 			case first == nil:
 				owner[key] = b
-			case first != b && !(first.options.SharedAnchor && b.options.SharedAnchor):
+			case first.origin != b.origin && !(first.options.SharedAnchor && b.options.SharedAnchor):
 				return &Error{
 					Reason: ReasonSharedAnchor,
 					Name:   b.origin.String(),
@@ -105,7 +126,8 @@ func (s *Snapshot) Deny() *DenyList {
 	return s.deny
 }
 
-// Digest covers the digests of all bundles and of the deny-list.
+// Digest covers the digests of all bundles, of their CRLs and shadows and of the
+// deny-list.
 func (s *Snapshot) Digest() Digest {
 	if s == nil {
 		return nothing.digest

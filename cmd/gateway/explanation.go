@@ -135,7 +135,7 @@ func (e *explanation) print(out io.Writer, asJSON bool) error {
 			p.field("by", fmt.Sprintf("the strict %s, with status %d; no route was looked for", r.Stage, r.Status))
 		}
 		p.field("why", r.Detail)
-		p.field("missing", strings.Join(r.Missing, ", "))
+		p.field("missing", strings.Join(r.Missing, "; "))
 		p.field("route", r.Route)
 		p.field("rule", r.Rule)
 		p.field("upstream", r.Upstream)

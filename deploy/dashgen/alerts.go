@@ -25,10 +25,12 @@ type rule struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-// Severities. critical: somebody should look now; warning: today.
+// Severities. critical: somebody should look now; warning: today; info: when it
+// suits them.
 const (
 	critical = "critical"
 	warning  = "warning"
+	info     = "info"
 )
 
 // overLast speaks of one instance, over a window that ends now.
@@ -57,6 +59,15 @@ func alerts() ruleFile {
 	degraded := query{metric: telemetry.MetricTrustDegraded, by: []string{telemetry.LabelKind, telemetry.LabelName}}
 	shed := query{metric: telemetry.MetricConnectionShed, by: []string{telemetry.LabelListener, telemetry.LabelReason}}
 	refusedHandshakes := query{metric: telemetry.MetricHandshakeDuration, where: []match{failed}, by: []string{telemetry.LabelErrorType}}
+	perDomain := func(metric string) query {
+		return query{metric: metric, by: []string{telemetry.LabelTrustDomain}}
+	}
+	nextUpdate := recent.now("min", perDomain(telemetry.MetricCRLNextUpdate))
+	different := query{
+		metric: telemetry.MetricShadowVerdicts, where: []match{differs},
+		by: []string{telemetry.LabelTrustDomain, telemetry.LabelOutcome, telemetry.LabelErrorType},
+	}
+	shared := query{metric: telemetry.MetricFindings, by: []string{telemetry.LabelListener, telemetry.LabelFinding}}
 	refusedRequests := query{metric: telemetry.MetricAuthorizationDecisions, where: []match{unserved}, by: []string{telemetry.LabelRoute, telemetry.LabelReason}}
 
 	return ruleFile{Groups: []ruleGroup{{Name: "verigate", Rules: []rule{
@@ -104,6 +115,27 @@ func alerts() ruleFile {
 			"the last trust anchor of {{ $labels.trust_domain }} expires in {{ $value | humanizeDuration }}",
 			"Less than a week is left. After that every workload of the trust domain is refused. Get the new anchors into the bundle before workloads get certificates below them."),
 
+		alert("VerigateCRLStale", critical, "1m",
+			recent.now("max", perDomain(telemetry.MetricCRLStale))+" > 0",
+			"{{ $labels.instance }} has {{ $value }} stale CRLs of {{ $labels.trust_domain }}",
+			"Past their nextUpdate. With when_stale: refuse everybody whom they cover is refused; with grace that is about to happen; with accept-and-alarm this is the alarm, and revocations do not arrive. /status names the CRLs; find out why whatever fetches or writes them has stopped."),
+
+		// In parts of its life, because some CRLs live for a week and some for an hour.
+		alert("VerigateCRLExpiring", warning, "5m",
+			fmt.Sprintf("%s - time() < 0.1 * (%s - %s)", nextUpdate, nextUpdate, recent.now("min", perDomain(telemetry.MetricCRLThisUpdate))),
+			"a CRL of {{ $labels.trust_domain }} on {{ $labels.instance }} is stale in {{ $value | humanizeDuration }}",
+			"Less than a tenth of its life is left, and no newer one has come. If the CA publishes this late as a rule, ask it for an overlap; otherwise find out why whatever fetches or writes the CRL has stopped."),
+
+		alert("VerigateSharedCredential", warning, "",
+			grows(shared, "15m"),
+			"a credential is shared, seen on {{ $labels.listener }} of {{ $labels.instance }}: {{ $labels.finding }}",
+			"One key is used under several identities, or one leaf from more client networks than one workload has: somebody copied a key, or instances share what should be their own. Their assurance is lowered; the audit log has findings in the records of their requests."),
+
+		alert("VerigateShadowDiffers", info, "",
+			grows(different, "1h"),
+			"the shadow of {{ $labels.trust_domain }} {{ $labels.outcome }}: {{ $labels.error_type }}",
+			"Seen within the last hour. would_refuse: if the shadow were put in force now, these callers would break; shadow_differences of /status lists them by identity."),
+
 		// A rotation that is found half done is looked at again within a second.
 		alert("VerigateTrustReloadFailed", critical, "1m",
 			recent.now("max", degraded)+" > 0",
@@ -126,6 +158,15 @@ func alerts() ruleFile {
 			"{{ $labels.instance }} has too many series of {{ $labels.__name__ }}",
 			"The limit on series is reached; further combinations of labels are lumped together, so panels and alerts by reason, route or trust domain miss some."),
 	}}}}
+}
+
+// grows is how much a counter grew within the window. A series that did not exist
+// before has no increase, and counts as what it is.
+func grows(q query, window string) string {
+	s := overLast(window)
+	now := s.now("sum", q)
+	before := s.grouped("sum", q, s.series(q, "")+" offset "+window)
+	return fmt.Sprintf("%s > 0 or (%s unless %s) > 0", s.increase(q), now, before)
 }
 
 // surge is true of what happens more than once a second and five times as often

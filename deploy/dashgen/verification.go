@@ -26,6 +26,7 @@ var (
 	failed   = isNot(telemetry.LabelOutcome, tlsterm.Accepted.String())
 	hit      = is(telemetry.LabelCacheResult, verifycache.Hit.String())
 	unserved = isNot(telemetry.LabelDecision, telemetry.DecisionAllowed)
+	differs  = isNot(telemetry.LabelOutcome, telemetry.ShadowAgrees)
 )
 
 // What the panels ask about.
@@ -140,6 +141,45 @@ func verification() dashboard {
 			graph(8, "Chains judged by trust domain", "cps",
 				"What the chain claims, also when it was rejected: none has no readable identifier, other is in no configuration.",
 				rates(per(query{metric: telemetry.MetricVerificationResults}, telemetry.LabelTrustDomain, telemetry.LabelOutcome))),
+
+			row("Sessions and live connections"),
+			stacked(12, "Sessions by what became of them", "cps",
+				"resumed: without a new proof, judged by what is in force now. none: no session was offered. The rest fell back to a full handshake: foreign is a restart or a replica without the shared secret, rejected a caller that is not accepted any more.",
+				rates(per(query{metric: telemetry.MetricResumptions}, telemetry.LabelResumption))),
+			stacked(12, "Live connections ended", "cps",
+				"Connections whose caller is not accepted any more. trust: anchors, CRLs or the deny-list changed. time: a CRL or a grade ended by itself. cut: a response in flight did not finish in time.",
+				rates(per(query{metric: telemetry.MetricConnectionRefused}, telemetry.LabelCause, telemetry.LabelReason, telemetry.LabelOutcome))),
+			graph(8, "Connections judged anew", "cps",
+				"Live connections that were judged again, because what they are judged by changed or ended.",
+				rates(per(query{metric: telemetry.MetricRejudged}, telemetry.LabelCause))),
+			graph(8, "Time to judge connections anew", "s",
+				"From a change until every live connection that it concerns was judged again. One second is what is promised.",
+				quantiles(per(query{metric: telemetry.MetricRejudgeDuration}, telemetry.LabelCause), 0.5, 0.99)...),
+			stacked(8, "Shared credentials", "cps",
+				"Connections with a credential that is shared: one key under several identities, or one leaf from many networks. They are graded MIAL-1 at most.",
+				rates(per(query{metric: telemetry.MetricFindings}, telemetry.LabelFinding))),
+
+			row("Revocation and shadow trust"),
+			graph(8, "CRLs: time left", "s",
+				"Until the first CRL of a trust domain is past its nextUpdate; the least of all instances. At zero it is stale, and unless when_stale says otherwise everybody that it covers is refused.",
+				line(legendOf(per(query{}, telemetry.LabelTrustDomain)),
+					left(board, per(query{metric: telemetry.MetricCRLNextUpdate}, telemetry.LabelTrustDomain)))),
+			graph(8, "CRLs: age and stale ones", "s",
+				"Time since the CRL that ends first was issued; the oldest of all instances. stale: how many are past their nextUpdate.",
+				line("age: "+legendOf(per(query{}, telemetry.LabelTrustDomain)),
+					"time() - "+board.now("min", per(query{metric: telemetry.MetricCRLThisUpdate}, telemetry.LabelTrustDomain))),
+				line("stale: "+legendOf(per(query{}, telemetry.LabelTrustDomain)),
+					board.now("max", per(query{metric: telemetry.MetricCRLStale}, telemetry.LabelTrustDomain)))),
+			graph(8, "Revoked certificates", "none",
+				"Certificates that the CRLs in force revoke. A list that shrinks to nothing overnight deserves a look.",
+				line(legendOf(per(query{}, telemetry.LabelTrustDomain)),
+					board.now("max", per(query{metric: telemetry.MetricCRLEntries}, telemetry.LabelTrustDomain)))),
+			stacked(12, "Shadow verdicts", "cps",
+				"Chains judged by the shadow of their trust domain as well. agrees: nothing would change. would_refuse: these break when the shadow is put in force; /status lists them by identity.",
+				rates(per(query{metric: telemetry.MetricShadowVerdicts}, telemetry.LabelTrustDomain, telemetry.LabelOutcome))),
+			stacked(12, "Shadow differences by reason", "cps",
+				"Why the shadow would refuse who is accepted, or why who it would accept is refused now.",
+				rates(per(of(query{metric: telemetry.MetricShadowVerdicts}, differs), telemetry.LabelOutcome, telemetry.LabelErrorType))),
 
 			row("Refusals"),
 			stacked(12, "Handshakes refused by reason", "cps",

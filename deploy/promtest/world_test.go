@@ -4,15 +4,18 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,8 +40,15 @@ listeners:
     trust_domains: [spiffe://prod.example]
     limits: {max_connections_per_client: 1}
 trust_domains:
-  spiffe://prod.example: {anchors: {file: prod.pem}}
-  spiffe://partner.example: {anchors: {file: partner.pem}}
+  spiffe://prod.example:
+    anchors: {file: prod.pem}
+    crl: {files: [prod.crl]}
+    # The next root is trusted already, and certificates that live long are not.
+    shadow: {anchors: {file: next.pem}, crl: {files: [prod.crl, next.crl]}, max_certificate_lifetime: 30h}
+  spiffe://partner.example:
+    anchors: {file: partner.pem}
+    crl: {files: [partner.crl], when_stale: accept-and-alarm, check: leaf}
+shared_credentials: {detect: true}
 deny:
   - {identity: spiffe://prod.example/ns/shop/sa/denied}
 routes:
@@ -66,17 +76,27 @@ type world struct {
 	dir                 string
 	edge, narrow, admin string
 	process             *os.Process
-	prod, partner       *devpki.CA
+	prod, partner, next *devpki.CA // that issue leaves
+	roots               map[*devpki.CA]*devpki.CA
 	anchors             *x509.CertPool
 	leaves              map[string]*devpki.Leaf
+	sessions            tls.ClientSessionCache // of the client that resumes
+	revoked             []*big.Int             // by prod's issuing CA
 }
 
 // newWorld makes certificates, starts a backend and the gateway.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), anchors: x509.NewCertPool(), leaves: map[string]*devpki.Leaf{}}
-	w.prod, w.partner = w.authority(t, "prod"), w.authority(t, "partner")
+	w := &world{
+		dir: t.TempDir(), anchors: x509.NewCertPool(), leaves: map[string]*devpki.Leaf{}, roots: map[*devpki.CA]*devpki.CA{},
+		sessions: tls.NewLRUClientSessionCache(1),
+	}
+	w.prod, w.partner, w.next = w.authority(t, "prod"), w.authority(t, "partner"), w.authority(t, "next")
+	w.write(t, "next.pem", append(w.read(t, "prod.pem"), w.read(t, "next.pem")...))
 	now := time.Now()
+	w.write(t, "prod.crl", append(list(w.roots[w.prod], devpki.CRLOptions{}), list(w.prod, devpki.CRLOptions{})...))
+	w.write(t, "next.crl", append(list(w.roots[w.next], devpki.CRLOptions{}), list(w.next, devpki.CRLOptions{})...))
+	w.write(t, "partner.crl", list(w.partner, devpki.CRLOptions{ThisUpdate: now.Add(-48 * time.Hour), NextUpdate: now.Add(-time.Hour)}))
 	const shop = "spiffe://prod.example/ns/shop/sa/"
 	for _, l := range []struct {
 		name string
@@ -91,6 +111,8 @@ func newWorld(t *testing.T) *world {
 		{"expired", w.prod, devpki.LeafOptions{URIs: []string{shop + "checkout"}, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}},
 		{"twofaced", w.prod, devpki.LeafOptions{URIs: []string{shop + "cart", shop + "checkout"}}},
 		{"denied", w.prod, devpki.LeafOptions{URIs: []string{shop + "denied"}}},
+		{"longlived", w.prod, devpki.LeafOptions{URIs: []string{shop + "longlived"}, NotAfter: now.Add(40 * time.Hour)}},
+		{"early", w.next, devpki.LeafOptions{URIs: []string{shop + "early"}}},
 	} {
 		leaf, err := l.ca.Issue(l.o)
 		if err != nil {
@@ -99,6 +121,7 @@ func newWorld(t *testing.T) *world {
 		w.leaves[l.name] = leaf
 	}
 	w.leaves["thief"] = &devpki.Leaf{Chain: w.leaves["checkout"].Chain, Key: w.leaves["cart"].Key}
+	w.leaves["copy"] = w.withKeyOf(t, "cart", shop+"copy")
 	key, err := devpki.KeyPEM(w.leaves["edge"].Key)
 	if err != nil {
 		t.Fatal(err)
@@ -117,17 +140,52 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) authority(t *testing.T, name string) *devpki.CA {
 	t.Helper()
-	root, err := devpki.NewRoot(devpki.CAOptions{Name: name + " root"})
+	lifetime := devpki.CAOptions{Name: name + " root", NotAfter: time.Now().Add(48 * time.Hour)}
+	root, err := devpki.NewRoot(lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuing, err := root.NewIntermediate(devpki.CAOptions{Name: name + " issuing CA"})
+	lifetime.Name = name + " issuing CA"
+	issuing, err := root.NewIntermediate(lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.roots[issuing] = root
 	w.anchors.AddCert(root.Certificate)
 	w.write(t, name+".pem", devpki.CertificatesPEM(root.Certificate))
 	return issuing
+}
+
+// list returns a CRL of ca in PEM.
+func list(ca *devpki.CA, o devpki.CRLOptions) []byte {
+	der, err := ca.MakeCRL(o)
+	if err != nil {
+		panic(err) // the CA of this test is broken
+	}
+	return devpki.CRLPEM(der)
+}
+
+// withKeyOf returns a leaf of another identity with the key of an existing one, as
+// somebody makes who copies the key and asks for a certificate.
+func (w *world) withKeyOf(t *testing.T, name, id string) *devpki.Leaf {
+	t.Helper()
+	owner := w.leaves[name]
+	uri, err := url.Parse(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := *owner.Chain[0]
+	template.SerialNumber = new(big.Int).Add(template.SerialNumber, big.NewInt(1))
+	template.URIs, template.ExtraExtensions = []*url.URL{uri}, nil
+	der, err := x509.CreateCertificate(rand.Reader, &template, w.prod.Certificate, owner.Key.Public(), w.prod.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &devpki.Leaf{Chain: append([]*x509.Certificate{leaf}, owner.Chain[1:]...), Key: owner.Key}
 }
 
 // write replaces a file at once, so that a watcher never sees half of it.
@@ -291,6 +349,40 @@ func (w *world) traffic(t *testing.T) {
 	}
 	t.Cleanup(func() { open.Close() })
 	w.repeat(t, 100*time.Millisecond, w.round)
+	var doomed *tls.Conn
+	w.repeat(t, hold, func(_ context.Context, n int) { doomed = w.revoke(t, doomed, n) })
+	t.Cleanup(func() {
+		if doomed != nil {
+			doomed.Close()
+		}
+	})
+}
+
+// revoke revokes a workload while it is connected, which the gateway has to notice,
+// and returns the connection. before is that of the last time.
+func (w *world) revoke(t *testing.T, before *tls.Conn, n int) *tls.Conn {
+	if before != nil {
+		before.Close()
+	}
+	leaf, err := w.prod.Issue(devpki.LeafOptions{URIs: []string{fmt.Sprintf("spiffe://prod.example/ns/batch/sa/doomed-%d", n)}})
+	if err != nil {
+		panic(err) // the CA of this test is broken
+	}
+	c := w.client("")
+	c.Certificates = certificate(leaf)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: hold}, "tcp", w.edge, c)
+	if err != nil {
+		return nil // the machine is busy; there will be another one
+	}
+	_ = conn.SetDeadline(time.Now().Add(hold))
+	fmt.Fprint(conn, "GET /items HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, _ = conn.Read(make([]byte, 512)) // the response: it is established
+	w.revoked = append(w.revoked, leaf.Chain[0].SerialNumber)
+	now := time.Now()
+	w.write(t, "prod.crl", append(list(w.roots[w.prod], devpki.CRLOptions{}), list(w.prod, devpki.CRLOptions{
+		Revoked: w.revoked, ThisUpdate: now.Add(-time.Second), NextUpdate: now.Add(time.Hour), Number: big.NewInt(now.UnixNano()),
+	})...))
+	return conn
 }
 
 // repeat calls each again and again in the background until the test ends.
@@ -336,10 +428,16 @@ func (w *world) round(ctx context.Context, n int) {
 		{"twofaced", "GET", "/items"},
 		{"denied", "GET", "/items"},
 		{"thief", "GET", "/items"},
+		{"longlived", "GET", "/items"},
+		{"early", "GET", "/items"},
+		{"copy", "GET", "/items"},
 		{"", "GET", "/items"},
 	} {
 		w.call(ctx, w.client(c.leaf).Certificates, c.method, c.path)
 	}
+	returning := w.client("checkout")
+	returning.ClientSessionCache = w.sessions
+	w.request(ctx, returning, "GET", "/v1/charge")
 	w.smuggle()
 	w.crowd()
 }
@@ -359,6 +457,11 @@ func (w *world) client(leaf string) *tls.Config {
 func (w *world) call(ctx context.Context, who []tls.Certificate, method, path string) {
 	c := w.client("")
 	c.Certificates = who
+	w.request(ctx, c, method, path)
+}
+
+// request makes one connection by c and one request.
+func (w *world) request(ctx context.Context, c *tls.Config, method, path string) {
 	transport := &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, method, "https://"+w.edge+path, nil)

@@ -44,6 +44,9 @@ func newCRLItem(kind string, origin workloadid.Origin, f CRLFile) *crlItem {
 		return parsed, nil
 	}
 	c.judge = func(value *crlFile, now time.Time) ([]string, error) {
+		if good := c.held.good; good != nil {
+			c.reached.confirm(good.crls)
+		}
 		if fault := c.reached.check(value.crls); fault != nil {
 			fault.Name = f.Path
 			return nil, fault
@@ -76,16 +79,30 @@ func staleNotes(crls []*trust.CRL, now time.Time) (notes []string) {
 // earlier list of the same series forgets revocations, whoever puts it there.
 type marks map[trust.Digest]mark
 
-// mark is of one list. Its signature may never have been checked: a number that
-// is too high to be true is what somebody who can write the file can do anyway.
+// mark is of one list.
 type mark struct {
 	number     string // decimal
 	thisUpdate time.Time
+	// verified says that the key of an issuer was seen to have signed the list. As long
+	// as it was not, the list may be a forgery, of which anybody on the way of plain
+	// http is capable, and its number one that no genuine list will ever reach.
+	verified bool
 }
 
 // maxMarks bounds what is remembered, so that a publisher who invents series
 // takes no more than this.
 const maxMarks = 4 * trust.MaxCRLs
+
+// confirm notes of which lists the signature has been verified since they were taken.
+func (m marks) confirm(crls []*trust.CRL) {
+	for _, crl := range crls {
+		series := crl.Series()
+		if reached, ok := m[series]; ok && crl.Verified() && !reached.behind(markOf(crl)) {
+			reached.verified = true
+			m[series] = reached
+		}
+	}
+}
 
 // check refuses crls if the latest of a series is behind what was reached.
 func (m marks) check(crls []*trust.CRL) *trust.Error {
@@ -110,7 +127,7 @@ func (m marks) take(crls []*trust.CRL) {
 func latest(crls []*trust.CRL) marks {
 	m := make(marks, len(crls))
 	for _, crl := range crls {
-		this, series := mark{crl.Number(), crl.ThisUpdate()}, crl.Series()
+		this, series := markOf(crl), crl.Series()
 		if held, ok := m[series]; !ok || held.behind(this) {
 			m[series] = this
 		}
@@ -118,16 +135,19 @@ func latest(crls []*trust.CRL) marks {
 	return m
 }
 
-// behind reports whether other supersedes k: neither number nor date is lower, and
-// one is higher. A lower number with a later date is no roll-back: a CA that lost
-// count would otherwise be locked out until a restart, and so would every genuine
-// list after one forged list with a huge number, which anybody on the way of plain
-// http can put in the file of a remote source.
+func markOf(crl *trust.CRL) mark { return mark{crl.Number(), crl.ThisUpdate(), crl.Verified()} }
+
+// behind reports whether a list with mark k must not replace one with mark other: its
+// number is lower, or its date is earlier. If the other one was never verified, a
+// later date is enough: a genuine list must not be locked out by a forged one.
 func (k mark) behind(other mark) bool {
 	// Of decimal numbers without leading zeros the longer one is greater.
 	number := cmp.Or(cmp.Compare(len(k.number), len(other.number)), strings.Compare(k.number, other.number))
 	date := k.thisUpdate.Compare(other.thisUpdate)
-	return number <= 0 && date <= 0 && (number < 0 || date < 0)
+	if !other.verified && date > 0 {
+		return false
+	}
+	return number < 0 || number == 0 && date < 0
 }
 
 // String names the list for an operator.

@@ -579,3 +579,36 @@ func BenchmarkReloadUnchangedList(b *testing.B) {
 		}
 	}
 }
+
+// Whether a list may be a forgery decides what a lower number means: a genuine list must
+// not be locked out by a forged one, and nothing takes the place of a verified list that
+// forgets revocations, such as the first ones of a CA that was restored from a backup.
+func TestALowerNumberIsARollbackOnceTheListWasVerified(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	o := p.options()
+	dated := func(number int64, ago time.Duration) []byte {
+		return listWith(t, p.ca, devpki.CRLOptions{Number: big.NewInt(number), ThisUpdate: moment.Add(-ago)})
+	}
+	path := p.withLists(t, &o, dated(9, time.Hour))[0]
+	s, store := open(t, o)
+
+	write(t, path, dated(7, 30*time.Minute))
+	if err := s.Reload(); err != nil {
+		t.Fatalf("Reload() of a later list in the place of one that nobody verified = %v", err)
+	}
+	held := store.Load().Bundle(prod).CRLs().CRLs()[0]
+	if err := held.CheckSignature(trust.Digest{1}, func(trust.SignatureAlgorithm, []byte, []byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, dated(6, 0))
+	if err := s.Reload(); trust.ReasonOf(err) != trust.ReasonRollback {
+		t.Errorf("Reload() of a lower number in the place of a verified list = %v, want reason %q", err, trust.ReasonRollback)
+	}
+	wantNumbers(t, store, "7")
+	write(t, path, dated(8, 0))
+	if err := s.Reload(); err != nil {
+		t.Errorf("Reload() of its successor = %v", err)
+	}
+	wantNumbers(t, store, "8")
+}

@@ -1,0 +1,159 @@
+package telemetry
+
+import (
+	"cmp"
+	"container/list"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"verigate/certpath"
+	"verigate/tlsterm"
+)
+
+// shadowOutcome is what the shadow of a trust domain would change about a
+// handshake.
+type shadowOutcome uint8
+
+// Values of the outcome label of [MetricShadowVerdicts].
+const (
+	ShadowAgrees      = "agrees"
+	ShadowWouldRefuse = "would_refuse"
+	ShadowWouldAccept = "would_accept"
+)
+
+const (
+	shadowAbsent      shadowOutcome = iota // there is none, or the handshake proved nothing about it
+	shadowAgrees                           // nothing
+	shadowWouldRefuse                      // it would refuse who is accepted
+	shadowWouldAccept                      // it would accept who is refused
+)
+
+// String returns the metric value.
+func (o shadowOutcome) String() string {
+	switch o {
+	case shadowAbsent:
+		return ValueNone
+	case shadowAgrees:
+		return ShadowAgrees
+	case shadowWouldRefuse:
+		return ShadowWouldRefuse
+	case shadowWouldAccept:
+		return ShadowWouldAccept
+	}
+	return fmt.Sprintf("telemetry.shadowOutcome(%d)", uint8(o))
+}
+
+func (o shadowOutcome) differs() bool { return o == shadowWouldRefuse || o == shadowWouldAccept }
+
+// shadowOf compares the verdict about a chain with that of the shadow. The reason
+// is why one of the two refuses.
+//
+// A chain that is accepted and whose key was not proven says nothing: whoever
+// copied it long ago could make an operator believe that somebody would be refused
+// who has long had another one.
+func shadowOf(h *tlsterm.Handshake) (shadowOutcome, certpath.Reason) {
+	v := &h.Verdict
+	switch {
+	case v.Shadow == nil || v.Accepted() && h.Outcome != tlsterm.Accepted:
+		return shadowAbsent, certpath.ReasonNone
+	case v.Accepted() && v.Shadow.Err != nil:
+		return shadowWouldRefuse, v.Shadow.Err.Reason
+	case v.Err != nil && v.Shadow.Err == nil:
+		return shadowWouldAccept, v.Err.Reason
+	}
+	return shadowAgrees, certpath.ReasonNone
+}
+
+// ShadowDifference is an identity about which the shadow of its trust domain says
+// something else than the trust domain: who would be refused, or accepted, if the
+// two were exchanged. Anchors of one of them vouch for the identity; with Accepts,
+// and on a listener that does not admit rejected chains, its key was not proven.
+type ShadowDifference struct {
+	Identity string
+	// Reason is why the shadow would refuse, or, with Accepts, why it is refused now.
+	Reason  string
+	Accepts bool
+	Count   uint64
+	Last    time.Time
+}
+
+// ShadowDifferences returns what was seen since the start, the most frequent first;
+// the number of identities kept is bounded, and beyond the bound the one that was
+// seen the longest time ago is forgotten. The counter of shadow verdicts has them
+// all. The caller owns the slice.
+func (t *Telemetry) ShadowDifferences() []ShadowDifference { return t.shadows.mostFrequentFirst() }
+
+// shadowTable remembers a bounded number of differences, one for each identity and
+// what would become of it.
+type shadowTable struct {
+	limit int
+
+	mu     sync.Mutex
+	known  map[shadowKey]*list.Element
+	latest list.List // of *shadowEntry, the one seen last in front
+}
+
+type shadowKey struct {
+	identity string
+	reason   certpath.Reason
+	accepts  bool
+}
+
+type shadowEntry struct {
+	shadowKey
+	count uint64
+	last  time.Time
+}
+
+func newShadowTable(limit int) *shadowTable {
+	return &shadowTable{limit: limit, known: make(map[shadowKey]*list.Element)}
+}
+
+// note remembers h if the shadow would change its outcome. It allocates for
+// differences that it does not know yet.
+func (s *shadowTable) note(h *tlsterm.Handshake, e *evidence) {
+	outcome, reason := shadowOf(h)
+	if !outcome.differs() {
+		return
+	}
+	k := shadowKey{identity: e.who().String(), reason: reason, accepts: outcome == shadowWouldAccept}
+	at := h.Start.Add(h.Duration)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	element := s.known[k]
+	switch {
+	case element != nil:
+		s.latest.MoveToFront(element)
+	case len(s.known) < s.limit:
+		element = s.latest.PushFront(&shadowEntry{shadowKey: k})
+		s.known[k] = element
+	default:
+		element = s.latest.Back()
+		forgotten := element.Value.(*shadowEntry)
+		delete(s.known, forgotten.shadowKey)
+		*forgotten = shadowEntry{shadowKey: k}
+		s.known[k] = element
+		s.latest.MoveToFront(element)
+	}
+	entry := element.Value.(*shadowEntry)
+	entry.count++
+	if at.After(entry.last) {
+		entry.last = at
+	}
+}
+
+func (s *shadowTable) mostFrequentFirst() []ShadowDifference {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]ShadowDifference, 0, len(s.known))
+	for element := s.latest.Front(); element != nil; element = element.Next() {
+		e := element.Value.(*shadowEntry)
+		all = append(all, ShadowDifference{
+			Identity: e.identity, Reason: e.reason.String(), Accepts: e.accepts, Count: e.count, Last: e.last,
+		})
+	}
+	slices.SortStableFunc(all, func(a, b ShadowDifference) int { return cmp.Compare(b.Count, a.Count) })
+	return all
+}

@@ -1,0 +1,110 @@
+package telemetry
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"verigate/certpath"
+	"verigate/tlsterm"
+)
+
+func TestShadowDifferences(t *testing.T) {
+	t.Parallel()
+	const checkout = "spiffe://prod.example/ns/shop/sa/checkout"
+	proven := func(why certpath.Reason) (*tlsterm.Handshake, *evidence) {
+		h, e := accepted(t)
+		return shadowed(h, why), e
+	}
+	rejected := func(why certpath.Reason) (*tlsterm.Handshake, *evidence) {
+		h := shadowed(refused(t), why)
+		e := evidenceOf(h)
+		return h, &e
+	}
+	at := noon.Add(1480 * time.Microsecond)
+	tests := []struct {
+		claim     string
+		handshake func() (*tlsterm.Handshake, *evidence)
+		want      []ShadowDifference
+		member    any // of the audit record
+	}{
+		{"without a shadow there is nothing to say", func() (*tlsterm.Handshake, *evidence) { return accepted(t) }, nil, nil},
+		{"both accept", func() (*tlsterm.Handshake, *evidence) { return proven(certpath.ReasonNone) }, nil, nil},
+		{"both refuse", func() (*tlsterm.Handshake, *evidence) { return rejected(certpath.ReasonRevoked) }, nil, nil},
+		{"the shadow would refuse", func() (*tlsterm.Handshake, *evidence) { return proven(certpath.ReasonRevoked) },
+			[]ShadowDifference{{Identity: checkout, Reason: "revoked", Count: 1, Last: at}}, "would_refuse"},
+		{"the shadow would accept", func() (*tlsterm.Handshake, *evidence) { return rejected(certpath.ReasonNone) },
+			[]ShadowDifference{{Identity: checkout, Reason: "untrusted_chain", Accepts: true, Count: 1, Last: noon.Add(900 * time.Microsecond)}}, "would_accept"},
+		{"who was not proven to be there breaks nothing", func() (*tlsterm.Handshake, *evidence) {
+			h, e := proven(certpath.ReasonRevoked)
+			h.Outcome, h.Reason = tlsterm.Failed, "pop_failed"
+			e.claimed, e.id = e.id, e.claimed
+			return h, e
+		}, nil, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			var got []ShadowDifference
+			log := audited(t, nil, func(tel *Telemetry) {
+				tel.handshake(tt.handshake())
+				got = tel.ShadowDifferences()
+			})
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("ShadowDifferences() = %+v, want %+v", got, tt.want)
+			}
+			if record := events(t, log, "handshake")[0]; record["shadow"] != tt.member {
+				t.Errorf("the record has shadow %v, want %v", record["shadow"], tt.member)
+			}
+		})
+	}
+}
+
+// "If you switch, these break": those that are seen most come first, and beyond the
+// bound the one that was not seen for the longest time goes.
+func TestShadowDifferencesAreBounded(t *testing.T) {
+	t.Parallel()
+	tel := start(t, func(o *Options) { o.ShadowIdentities = 3 })
+	h, e := accepted(t)
+	shadowed(h, certpath.ReasonRevoked)
+	meet := func(name string, times int) {
+		e.id = id(t, "spiffe://prod.example/"+name)
+		for range times {
+			h.Start = h.Start.Add(time.Second)
+			tel.handshake(h, e)
+		}
+	}
+	meet("a", 5)
+	meet("b", 2)
+	meet("c", 7)
+	meet("a", 1) // b is now the one that was not seen for the longest time
+	meet("d", 1)
+	var got []string
+	for _, d := range tel.ShadowDifferences() {
+		got = append(got, fmt.Sprintf("%s %d", d.Identity, d.Count))
+	}
+	if want := "[spiffe://prod.example/c 7 spiffe://prod.example/a 6 spiffe://prod.example/d 1]"; fmt.Sprint(got) != want {
+		t.Errorf("ShadowDifferences() = %v, want %s", got, want)
+	}
+	for i := range 1000 {
+		meet(fmt.Sprint("worker-", i), 1)
+	}
+	if n := len(tel.ShadowDifferences()); n != 3 {
+		t.Errorf("after a thousand identities %d are remembered, want 3", n)
+	}
+}
+
+// One identity can differ for several reasons, and in both directions.
+func TestShadowDifferencesAreByReason(t *testing.T) {
+	t.Parallel()
+	tel := start(t, nil)
+	for _, why := range []certpath.Reason{certpath.ReasonRevoked, certpath.ReasonExpired, certpath.ReasonRevoked} {
+		h, e := accepted(t)
+		tel.handshake(shadowed(h, why), e)
+	}
+	tel.Handshake(shadowed(refused(t), certpath.ReasonNone))
+	got := tel.ShadowDifferences()
+	if len(got) != 3 || got[0].Reason != "revoked" || got[0].Count != 2 {
+		t.Errorf("ShadowDifferences() = %+v, want revoked twice in front of expired and untrusted_chain", got)
+	}
+}
