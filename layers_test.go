@@ -47,7 +47,7 @@ var beside = map[string][]string{
 	"trust/federation":  {"cmd/gateway"},
 	"trust/workloadapi": {"cmd/gateway"},
 	"trust/crlfetch":    {"cmd/gateway"},
-	"trust/mirror":      {"trust/federation", "trust/workloadapi", "trust/crlfetch"},
+	"trust/mirror":      {"trust/federation", "trust/workloadapi", "trust/crlfetch", "cmd/gateway"},
 	"devpki":            {"cmd/gateway", "loadtest", "benchmarks", "deploy"},
 	"config/schemagen":  {},
 	"internal/race":     {}, // for tests
