@@ -63,7 +63,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	if err != nil {
 		return a, invalid(err)
 	}
-	if a.remotes, err = newRemotes(c, nil, a.fetched); err != nil {
+	if a.remotes, err = newRemotes(c, nil, a.fetched, a.attempted); err != nil {
 		return a, invalid(err)
 	}
 	a.remotes.run(log)

@@ -62,11 +62,11 @@ func (w *wanted) paths() (all []string) {
 
 // newRemotes makes the sources that c asks for. before, which may be nil, is what
 // they take over from; it must not be running. changed is called when there is
-// something new to read.
-func newRemotes(c *config.Config, before *remotes, changed func()) (*remotes, error) {
+// something new to read, told after every attempt.
+func newRemotes(c *config.Config, before *remotes, changed func(), told func(mirror.Status)) (*remotes, error) {
 	r := &remotes{wanted: wantedBy(c), end: func() {}}
 	if endpoints := r.wanted.endpoints; len(endpoints) > 0 {
-		o := federation.Options{Changed: changed}
+		o := federation.Options{Changed: changed, OnAttempt: told}
 		for _, e := range endpoints {
 			id, err := workloadid.Parse(e.ID)
 			if err != nil && e.ID != "" {
@@ -83,7 +83,7 @@ func newRemotes(c *config.Config, before *remotes, changed func()) (*remotes, er
 		}
 	}
 	if lists := r.wanted.crls; len(lists) > 0 {
-		o := crlfetch.Options{Changed: changed}
+		o := crlfetch.Options{Changed: changed, OnAttempt: told}
 		for _, l := range lists {
 			o.Lists = append(o.Lists, crlfetch.List{URL: l.URL, Path: l.Path})
 		}
@@ -93,7 +93,7 @@ func newRemotes(c *config.Config, before *remotes, changed func()) (*remotes, er
 		}
 	}
 	for _, api := range r.wanted.apis {
-		o := workloadapi.Options{Address: api.Address, Bundles: api.Bundles, Changed: changed, Before: before.api(api.Address)}
+		o := workloadapi.Options{Address: api.Address, Bundles: api.Bundles, Changed: changed, OnAttempt: told, Before: before.api(api.Address)}
 		for _, k := range api.Credentials {
 			id, err := workloadid.Parse(k.Identity)
 			if err != nil && k.Identity != "" {
@@ -204,7 +204,7 @@ func (a *app) replaceRemotes(c *config.Config) (undo func(), err error) {
 		return func() {}, nil
 	}
 	before.end()
-	next, err := newRemotes(c, before, a.fetched)
+	next, err := newRemotes(c, before, a.fetched, a.attempted)
 	if err != nil {
 		before.run(a.log)
 		return nil, err
@@ -221,6 +221,15 @@ func (a *app) replaceRemotes(c *config.Config) (undo func(), err error) {
 	}
 	a.setRemotes(next)
 	return undo, nil
+}
+
+// attempted logs the first of several failures of a remote source. Readiness and
+// status have the rest.
+func (a *app) attempted(s mirror.Status) {
+	if s.Err != nil && s.Failures == 1 {
+		a.log.Warn("a source of trust does not answer as it should; what was held stays in force",
+			"kind", s.Kind, "name", s.Name, "source", s.Source, "error", s.Err)
+	}
 }
 
 func (a *app) currentRemotes() *remotes {

@@ -23,10 +23,10 @@ aliases, tags and further documents are refused, each with file, line, column, f
 A span of time is a number and a unit: 250ms, 30s, 24h. Relative paths start from the folder of the configuration
 file. Where a number or a span has a default, it is greater than zero; leave it out to get the default.
 
-SIGHUP reloads the file. What stands under trust_domains, deny, routes and upstreams changes without a restart, and so do
-drain_timeout, own_assurance and the content of every file that is named. Listeners, admin, telemetry, cache, handshake_tokens,
-resumption, shared_credentials and state_dir do not: a file that changes them is refused until the restart, and the error names the first field that differs. The trust_domains of a
-listener belong to the listener: to admit workloads of a new origin takes a restart, to change its anchors does not.
+SIGHUP reloads the file. What stands under trust_domains, deny, routes and upstreams changes without a restart, and so do the
+trust_domains of a listener, drain_timeout, own_assurance and the content of every file that is named. The rest of listeners,
+admin, telemetry, cache, handshake_tokens, resumption, shared_credentials and state_dir do not: a file that changes them is
+refused until the restart, and the error names the first field that differs.
 `
 
 // reference describes every field of the schema for a reader, in the order of the
