@@ -4,14 +4,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"verigate/assurance"
 	"verigate/certpath"
 	"verigate/devpki"
 	"verigate/trust"
@@ -312,119 +310,16 @@ func TestSteadySpanHasNoBoundaryInside(t *testing.T) {
 			return s
 		}
 		judged := moment()
-		span := steady(chain, anchors, judged, 6*time.Second)
+		span := steady(chain, anchors, judged)
+		span.end(judged.Add(6 * time.Second))
 		if span.before.Sub(judged) > 6*time.Second {
-			t.Fatalf("steady() lasts %v after the judgement, want at most 6 s", span.before.Sub(judged))
+			t.Fatalf("the span lasts %v after the judgement, want at most 6 s", span.before.Sub(judged))
 		}
 		for range 20 {
 			if now := moment(); span.contains(now) && answer(now) != answer(judged) {
 				t.Fatalf("steady() = %v around %v, but the answer at %v is another", span, judged, now)
 			}
 		}
-	}
-}
-
-// CACHE-07, and the promise of the package: whatever happens in whatever order, a
-// cache answers as one that is disabled does.
-func TestVerdictsAreThoseOfADisabledCache(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, Options{MaxEntries: 16, MaxRejected: 4, MaxLinks: 2, MaxAge: 10 * time.Minute})
-	plain := open(t, Options{Disabled: true, Now: w.clock.Now})
-	random := rand.New(rand.NewPCG(3, 4))
-	start := w.clock.Now()
-	other := newHierarchy(t)
-	short, err := w.upper.NewIntermediate(devpki.CAOptions{Name: "short", NotAfter: start.Add(20 * time.Minute)})
-	must(t, err)
-
-	leaves := []devpki.LeafOptions{
-		{URIs: []string{prod + "/ns/a"}},
-		{URIs: []string{prod + "/ns/b"}, NotAfter: start.Add(15 * time.Minute)},
-		{URIs: []string{prod + "/ns/c"}, NotBefore: start.Add(15 * time.Minute)},
-		{URIs: []string{prod + "/client"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
-		{URIs: []string{partner + "/a"}},
-		{URIs: []string{"spiffe://unknown.example/a"}},
-		{URIs: []string{prod + "/A", prod + "/b"}},
-		{URIs: []string{prod}},
-		{DNS: []string{"prod.example"}},
-	}
-	var chains [][]*x509.Certificate
-	for _, ca := range []*devpki.CA{w.issuing, w.upper, w.root, short, other.issuing} {
-		for _, o := range leaves {
-			chains = append(chains, issue(t, ca, o))
-		}
-	}
-	for _, c := range chains[:9] {
-		chains = append(chains, c[:1], c[:2], append(c[:3:3], w.root.Certificate), []*x509.Certificate{c[0], c[2], c[1]},
-			[]*x509.Certificate{forged(t, c[0], 1), c[1], c[2]}, []*x509.Certificate{c[0], forged(t, c[1], 1), c[2]})
-	}
-	profile, err := assurance.Compile(assurance.Options{Statements: []assurance.Statement{{MIAL: assurance.MIAL2}}})
-	must(t, err)
-	bundles := [][]*trust.Bundle{
-		{w.bundle(t, prod, nil), other.bundle(t, partner, nil)},
-		{w.bundle(t, prod, func(o *trust.BundleOptions) { o.Assurance = profile })},
-		{w.bundle(t, prod, func(o *trust.BundleOptions) { o.MaxCertificateLifetime = time.Hour })},
-		{other.bundle(t, prod, nil), w.bundle(t, partner, nil)},
-		{},
-	}
-	ref := trust.RefOf(chains[0][0], chains[0][1])
-	denials := []*trust.DenyList{
-		nil,
-		trust.NewDenyList(trust.DenyOptions{Identities: []workloadid.Pattern{patternOf(t, prod+"/ns/**")}}),
-		trust.NewDenyList(trust.DenyOptions{Keys: []trust.Digest{trust.RefOf(w.upper.Certificate, nil).SPKI}}),
-		trust.NewDenyList(trust.DenyOptions{Serials: []trust.IssuerSerial{{IssuerSPKI: ref.IssuerSPKI, Serial: ref.Serial}}}),
-	}
-	scopes := []*Scope{scopeOf(t, prod), scopeOf(t, prod, partner)}
-	roles := []certpath.Role{certpath.RoleClient, certpath.RoleServer}
-
-	// A chain whose path changes with time: the way by root is preferred as soon as
-	// it is valid, and is on a deny-list of its own.
-	cross := crossSigned(t, w.issuing, w.root, start.Add(15*time.Minute))
-	detour := w.leaf(t, prod+"/crossed")
-	chains = append(chains, []*x509.Certificate{detour[0], cross, detour[1], detour[2]})
-	crossRef := trust.RefOf(cross, w.root.Certificate)
-	denials = append(denials, trust.NewDenyList(trust.DenyOptions{Serials: []trust.IssuerSerial{{IssuerSPKI: crossRef.IssuerSPKI, Serial: crossRef.Serial}}}))
-
-	outcomes := make(map[Outcome]int)
-	for step := range 4000 {
-		switch random.IntN(40) {
-		case 0:
-			w.clock.Set(start.Add(time.Duration(random.IntN(40)) * time.Minute))
-		case 1:
-			w.snap = snapshot(t, denials[random.IntN(len(denials))], bundles[random.IntN(len(bundles))]...)
-		case 2:
-			w.snap = snapshot(t, nil, bundles[0]...)
-		default:
-			w.clock.Advance(time.Duration(random.IntN(500)) * time.Millisecond)
-		}
-		chain := chains[random.IntN(len(chains))]
-		role, scope := roles[random.IntN(2)], scopes[random.IntN(2)]
-		got, want := w.cache.Verify(chain, role, scope, w.snap), plain.Verify(chain, role, scope, w.snap)
-		outcomes[got.Outcome]++
-		if got.Accepted() != want.Accepted() || reasonOf(got) != reasonOf(want) || got.ID != want.ID || got.Grade != want.Grade {
-			t.Fatalf("step %d: %v (%v), grade %v, of %q by %v; judged afresh: %v, grade %v, of %q",
-				step, got.Accepted(), got.Err, got.Grade, got.ID, got.Outcome, want.Err, want.Grade, want.ID)
-		}
-		if got.Accepted() && !slices.Equal(got.Path.Refs(), want.Path.Refs()) {
-			t.Fatalf("step %d: the path of %v by %v is another one than judged afresh", step, got.ID, got.Outcome)
-		}
-		if got.Err != nil && got.Err.Depth != want.Err.Depth {
-			t.Fatalf("step %d: rejected at depth %d by %v, judged afresh at %d", step, got.Err.Depth, got.Outcome, want.Err.Depth)
-		}
-		if random.IntN(3) > 0 {
-			w.cache.Remember(&got)
-			w.cache.accepted.Wait()
-		}
-	}
-	for _, o := range []Outcome{Miss, Hit, Coalesced, RejectedHit} {
-		if outcomes[o] < 10 {
-			t.Errorf("the walk has %d verdicts by %v; it proves nothing about them", outcomes[o], o)
-		}
-	}
-	if w.cache.Stats().StaleHits == 0 {
-		t.Error("the walk never found a stale entry")
-	}
-	if s := plain.Stats(); s.Bypassed != 4000 || s.Misses != 0 || s.Links != 0 {
-		t.Errorf("Stats() of the disabled cache = %+v, want 4000 bypassed and nothing else", s)
 	}
 }
 

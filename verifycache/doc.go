@@ -8,6 +8,8 @@
 //	verdict := cache.Verify(chain, certpath.RoleClient, scope, store.Load())
 //	// after HandshakeContext has returned nil:
 //	cache.Remember(&verdict)
+//	// while the connection is open, at verdict.Until and when trust has changed:
+//	verdict = cache.Rejudge(verdict.Path, chain, certpath.RoleClient, scope, store.Load())
 //
 // # What a hit promises
 //
@@ -41,10 +43,19 @@
 // fits, and fits again when the bundle comes back (CACHE-04).
 //
 // Each hit compares the wall clock with the span in which no certificate of the
-// chain and no anchor begins or ceases to be valid, the path's expiry included
-// (CACHE-03), and looks the identifier and every element of the path up in the
-// deny-list of the snapshot given. An entry that fails any of this is judged
-// afresh. docs/cache-key.md has the reasons.
+// chain and no anchor begins or ceases to be valid and the grade stays, the path's
+// expiry included (CACHE-03), and looks every element of the path up in the CRLs and,
+// with the identifier, in the deny-list of the snapshot given. CRLs and deny-list are
+// no part of the entry: when they change, entries stay and are looked up in the new
+// ones. An entry that fails any of this is judged afresh. docs/cache-key.md has the
+// reasons.
+//
+// # Shadow
+//
+// If the bundle has a shadow, verdicts come with what that says, and the entry keeps
+// it next to the live answer, bound to the shadow in the same way. It is judged again
+// on its own when it no longer fits: a change of the shadow costs no live verdict its
+// entry, and no live verdict is ever another one for it.
 //
 // # Who may write
 //
@@ -60,5 +71,8 @@
 // # Second level
 //
 // Signatures of one CA over another's certificate are remembered on their own,
-// so that a new leaf of a known issuer costs one signature check.
+// so that a new leaf of a known issuer costs one signature check. Those of a path
+// that was accepted before, by another bundle perhaps, are not checked again when the
+// same chain is judged: not for a stale entry, not for the shadow and not by
+// [Cache.Rejudge].
 package verifycache

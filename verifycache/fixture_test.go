@@ -1,13 +1,16 @@
 package verifycache
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,6 +144,109 @@ func snapshot(t testing.TB, deny *trust.DenyList, bundles ...*trust.Bundle) *tru
 	t.Helper()
 	s, err := trust.NewSnapshot(bundles, deny)
 	must(t, err)
+	return s
+}
+
+// listing is a CRL of one CA, as a test wants it.
+type listing struct {
+	issuer      *devpki.CA
+	from, until time.Time
+	revoked     []*x509.Certificate
+}
+
+var crlNumber atomic.Int64
+
+func (l listing) sign(t testing.TB) *trust.CRL {
+	t.Helper()
+	o := devpki.CRLOptions{Number: big.NewInt(crlNumber.Add(1)), ThisUpdate: l.from, NextUpdate: l.until}
+	for _, c := range l.revoked {
+		o.Revoked = append(o.Revoked, c.SerialNumber)
+	}
+	der, err := l.issuer.MakeCRL(o)
+	must(t, err)
+	crls, err := trust.ParseCRLs("test", der)
+	must(t, err)
+	return crls[0]
+}
+
+func crls(t testing.TB, o trust.CRLOptions, listings ...listing) *trust.CRLSet {
+	t.Helper()
+	var all []*trust.CRL
+	for _, l := range listings {
+		all = append(all, l.sign(t))
+	}
+	set, err := trust.NewCRLSet(all, o)
+	must(t, err)
+	return set
+}
+
+// crls revokes certificates of w by fresh CRLs of every CA, which are good from an
+// hour ago until an hour from now.
+func (w *world) crls(t testing.TB, o trust.CRLOptions, revoked ...*x509.Certificate) *trust.CRLSet {
+	t.Helper()
+	var listings []listing
+	for _, ca := range []*devpki.CA{w.root, w.upper, w.issuing} {
+		l := listing{issuer: ca, from: w.clock.Now().Add(-time.Hour), until: w.clock.Now().Add(time.Hour)}
+		for _, c := range revoked {
+			if bytes.Equal(c.RawIssuer, ca.Certificate.RawSubject) {
+				l.revoked = append(l.revoked, c)
+			}
+		}
+		listings = append(listings, l)
+	}
+	return crls(t, o, listings...)
+}
+
+// trusting makes w judge by its hierarchy, with the options edited.
+func (w *world) trusting(t testing.TB, edit func(*trust.BundleOptions)) {
+	t.Helper()
+	w.snap = snapshot(t, nil, w.bundle(t, prod, edit))
+}
+
+// difference says in what got differs from want, a verdict that was judged afresh
+// at the same moment, and "" if in nothing that a verdict says about a peer.
+func difference(got, want Verdict) string {
+	refs := func(p *certpath.Path) []trust.CertRef {
+		if p == nil {
+			return nil
+		}
+		return p.Refs()
+	}
+	switch {
+	case got.Accepted() != want.Accepted():
+		return "acceptance"
+	case reasonOf(got) != reasonOf(want):
+		return "reason"
+	case got.Err != nil && (got.Err.Depth != want.Err.Depth || got.Err.Found != want.Err.Found):
+		return "finding"
+	case !slices.Equal(refs(got.Path), refs(want.Path)):
+		return "path"
+	case got.ID != want.ID:
+		return "identifier"
+	case got.Grade != want.Grade:
+		return "grade"
+	case !got.Until.Equal(want.Until):
+		return "until"
+	}
+	return ""
+}
+
+// shadowDifference is difference for what the shadows say.
+func shadowDifference(got, want *Shadow) string {
+	if (got == nil) != (want == nil) {
+		return "being there"
+	}
+	if got == nil {
+		return ""
+	}
+	return difference(Verdict{Path: got.Path, Grade: got.Grade, Err: got.Err}, Verdict{Path: want.Path, Grade: want.Grade, Err: want.Err})
+}
+
+func describe(v Verdict) string {
+	s := fmt.Sprintf("%v by %v for %q, grade %v, until %v", v.Err, v.Outcome, v.ID, v.Grade, v.Until)
+	if v.Shadow != nil {
+		s += fmt.Sprintf("; shadow: %v, grade %v", v.Shadow.Err, v.Shadow.Grade)
+	}
 	return s
 }
 

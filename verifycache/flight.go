@@ -9,17 +9,11 @@ type flightKey struct {
 	snapshot trust.Digest
 }
 
-// flight is a validation under way. found may be read when done is closed.
+// flight is a validation under way. found, what it leaves for others, may be read
+// when done is closed; it is nil after a panic.
 type flight struct {
 	done  chan struct{}
-	found finding
-}
-
-// finding is what a validation leaves for others: either of the two, or neither
-// after a panic.
-type finding struct {
-	accepted *entry
-	rejected *rejection
+	found *entry
 }
 
 // coalesce answers what has no accepted entry: from the recent rejections, from a
@@ -32,7 +26,7 @@ func (c *Cache) coalesce(q query, key chainKey, bytes int) Verdict {
 
 	// Whoever finds neither a finding nor a flight, under one lock, is the first.
 	// Findings are judged without the lock: it is everybody's.
-	var tried finding
+	var tried [2]*entry
 	c.mu.Lock()
 	for {
 		recent := c.recent(key)
@@ -40,8 +34,10 @@ func (c *Cache) coalesce(q query, key chainKey, bytes int) Verdict {
 			break
 		}
 		c.mu.Unlock()
-		if v, ok := c.takeOver(q, recent, RejectedHit); ok {
-			return v
+		for _, e := range recent {
+			if v, ok := c.takeOver(q, e, RejectedHit); ok {
+				return v
+			}
 		}
 		tried = recent
 		c.mu.Lock()
@@ -74,63 +70,69 @@ func (c *Cache) coalesce(q query, key chainKey, bytes int) Verdict {
 	return v
 }
 
-// recent returns what was found about the chain lately. c.mu is held.
-func (c *Cache) recent(key chainKey) (f finding) {
-	f.accepted, _ = c.pending.get(key)
-	f.rejected, _ = c.rejected.get(key)
-	return f
+// recent returns what was found about the chain lately: an acceptance and a
+// rejection, each nil if there is none. c.mu is held.
+func (c *Cache) recent(key chainKey) (found [2]*entry) {
+	found[0], _ = c.pending.get(key)
+	found[1], _ = c.rejected.get(key)
+	return found
 }
 
 // takeOver returns what somebody else found, if judging afresh would give the
 // same answer now. A rejection gets the outcome named.
-func (c *Cache) takeOver(q query, f finding, rejected Outcome) (Verdict, bool) {
-	now := c.now()
-	if e := f.accepted; e != nil && now.Sub(e.verifiedAt) <= pendingAge && e.current(q.snap, now) {
-		c.counters.coalesced.Add(1)
-		v := e.verdict(Coalesced)
-		v.fresh = e
-		return v, true
+func (c *Cache) takeOver(q query, e *entry, rejected Outcome) (Verdict, bool) {
+	if e == nil {
+		return Verdict{}, false
 	}
-	if r := f.rejected; r != nil && r.current(q.snap.Digest(), now) {
+	now, bundle := c.now(), q.snap.Bundle(e.origin)
+	if !e.live.current(bundle, q.snap, now) {
+		return Verdict{}, false
+	}
+	if e.live.Err != nil {
 		if rejected == RejectedHit {
 			c.counters.rejectedHits.Add(1)
 		} else {
 			c.counters.coalesced.Add(1)
 		}
-		return r.verdict(rejected), true
+		return e.verdict(q, bundle, rejected, now), true
 	}
-	return Verdict{}, false
+	if now.Sub(e.live.judgedAt) > pendingAge {
+		return Verdict{}, false
+	}
+	c.counters.coalesced.Add(1)
+	v := e.verdict(q, bundle, Coalesced, now)
+	v.fresh = e
+	return v, true
 }
 
-// lead judges afresh and leaves the finding for others: in a table before the
-// flight ends, so that whoever finds no flight finds it there.
-func (c *Cache) lead(q query, key chainKey, bytes int) (Verdict, finding) {
+// lead judges afresh and leaves the entry for others: in a table before the flight
+// ends, so that whoever finds no flight finds it there.
+func (c *Cache) lead(q query, key chainKey, bytes int) (Verdict, *entry) {
 	q.chain = c.links.share(q.chain)
+	if q.proven != nil {
+		q = q.holding(q.proven)
+	}
 	now := c.now()
-	v := c.judge(q, c.links, Miss, now)
+	v, e := c.judge(q, Miss, now)
 	c.counters.misses.Add(1)
 	c.counters.verifyTime.Add(int64(v.IdentifyDuration + v.VerifyDuration))
 
-	bundle := q.snap.Bundle(v.ID.Origin())
-	if e := v.fresh; e != nil {
-		e.key = key
-		e.span = steady(q.chain, bundle, now, c.options.MaxAge)
-		e.cost = costOf(q.chain, bytes)
-		if e.cost <= maxPendingCost {
-			c.mu.Lock()
-			c.pending.put(key, e)
-			c.mu.Unlock()
-		}
-		return v, finding{accepted: e}
+	e.key = key
+	if !v.Accepted() {
+		e.live.span.end(now.Add(c.options.RejectedAge))
+		c.mu.Lock()
+		c.rejected.put(key, e)
+		c.mu.Unlock()
+		return v, e
 	}
-	r := &rejection{
-		snapshot: q.snap.Digest(),
-		id:       v.ID,
-		err:      v.Err,
-		span:     steady(q.chain, bundle, now, c.options.RejectedAge),
+	e.live.span.end(now.Add(c.options.MaxAge))
+	e.cost = costOf(q.chain, bytes)
+	// A judgement of an open connection waits for nothing: it can be remembered at
+	// once, and a round over all of them would push out what handshakes wait for.
+	if e.cost <= maxPendingCost && !q.rejudged {
+		c.mu.Lock()
+		c.pending.put(key, e)
+		c.mu.Unlock()
 	}
-	c.mu.Lock()
-	c.rejected.put(key, r)
-	c.mu.Unlock()
-	return v, finding{rejected: r}
+	return v, e
 }

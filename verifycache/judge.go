@@ -13,47 +13,58 @@ import (
 	"verigate/workloadid"
 )
 
-// query is one question: what Verify was asked.
+// query is one question: what Verify or Rejudge was asked.
 type query struct {
 	chain []*x509.Certificate
 	role  certpath.Role
 	scope *Scope
 	snap  *trust.Snapshot
+
+	horizons *horizons // of the cache
+
+	// What saves signature checks, and nothing else. Both may be nil.
+	known  certpath.Links
+	proven *certpath.Path
+
+	// rejudged says that the peer's key is proven already.
+	rejudged bool
 }
 
-// judge answers q afresh at now. It has no memory of chains; known, which may be
-// nil, only saves signature checks. An accepted verdict comes with what Remember
-// needs, but for the key, the span and the cost, which a bypass has no use for.
-func (c *Cache) judge(q query, known certpath.Links, outcome Outcome, now time.Time) Verdict {
+// holding returns q for the holder of path: signatures on it are not checked again,
+// and its copies of certificates take the place of what was presented, so that no
+// second copy will be kept.
+func (q query) holding(path *certpath.Path) query {
+	q.proven = path
+	q.chain = slices.Clone(q.chain)
+	for i, c := range q.chain {
+		if held := slices.IndexFunc(path.Certificates(), c.Equal); held >= 0 {
+			q.chain[i] = path.Certificates()[held]
+		}
+	}
+	return q
+}
+
+// judge answers q afresh at now. It has no memory of chains. The entry lacks the
+// key, the age and the cost, which a bypass has no use for.
+func (c *Cache) judge(q query, outcome Outcome, now time.Time) (Verdict, *entry) {
 	id, fault := identify(q.chain)
 	identified := c.now()
-	v := Verdict{ID: id, Outcome: outcome, IdentifyDuration: identified.Sub(now)}
 	if fault != nil {
-		v.Err = fault
-		return v
+		// Neither trust nor time has a say in this.
+		e := &entry{live: answer{Shadow: Shadow{Err: fault}, by: q.snap.Digest()}}
+		return Verdict{Err: fault, Outcome: outcome, IdentifyDuration: identified.Sub(now)}, e
 	}
-
 	bundle := q.snap.Bundle(id.Origin())
-	path, fault := q.validate(id, bundle, known, now)
-	if fault != nil {
-		v.Err = fault
-		v.VerifyDuration = c.now().Sub(identified)
-		return v
+	e := &entry{id: id, origin: id.Origin(), live: *q.ask(id, bundle, now)}
+	judged := c.now()
+	e.took = judged.Sub(now)
+
+	v := e.verdict(q, bundle, outcome, now)
+	v.IdentifyDuration, v.VerifyDuration = identified.Sub(now), judged.Sub(identified)
+	if v.Accepted() {
+		v.fresh = e
 	}
-	v.Path = path
-	v.Grade = bundle.Options().Assurance.Grade(path.Evidence())
-	v.VerifyDuration = c.now().Sub(identified)
-	v.fresh = &entry{
-		bundle:     bundle.Digest(),
-		id:         id,
-		origin:     id.Origin(),
-		path:       path,
-		refs:       path.Refs(),
-		grade:      v.Grade,
-		verifiedAt: now,
-		took:       v.IdentifyDuration + v.VerifyDuration,
-	}
-	return v
+	return v, e
 }
 
 func identify(chain []*x509.Certificate) (workloadid.ID, *certpath.Error) {
@@ -69,7 +80,7 @@ func identify(chain []*x509.Certificate) (workloadid.ID, *certpath.Error) {
 
 // validate judges what id claims. bundle is the one of its origin, nil if there
 // is none.
-func (q query) validate(id workloadid.ID, bundle *trust.Bundle, known certpath.Links, now time.Time) (*certpath.Path, *certpath.Error) {
+func (q query) validate(id workloadid.ID, bundle *trust.Bundle, now time.Time) (*certpath.Path, *certpath.Error) {
 	if !q.scope.Allows(id.Origin()) {
 		return nil, &certpath.Error{
 			Reason: certpath.ReasonOriginNotAllowed,
@@ -78,7 +89,7 @@ func (q query) validate(id workloadid.ID, bundle *trust.Bundle, known certpath.L
 			Hint:   "the trust domain is not on the allow-list of this listener or upstream",
 		}
 	}
-	verifier := certpath.Verifier{Links: known}
+	verifier := certpath.Verifier{Links: q.known, Proven: q.proven}
 	path, err := verifier.Verify(q.chain, bundle, q.role, now)
 	if err != nil {
 		return nil, faultOf(err)

@@ -8,11 +8,12 @@ import (
 // Stats is what happened since the cache was made. Counters only grow; Entries,
 // Rejected and Links are what is held now.
 type Stats struct {
-	// Every Verify counts in exactly one of these, by the outcome of its verdict.
+	// Every Verify and Rejudge counts in exactly one of these, by the outcome of its
+	// verdict.
 	Hits, Misses, Coalesced, RejectedHits, Bypassed uint64
 	// StaleHits were found and judged afresh all the same: outside the path's
-	// validity, too old, denied by now, or of another bundle. They count in Misses
-	// or another outcome too.
+	// validity, too old, denied or revoked by now, or of another bundle. They count in
+	// Misses or another outcome too. What only the shadow has to say anew is none.
 	StaleHits uint64
 	// Evictions are accepted entries that had to make room for others. More than a
 	// trickle means that MaxEntries is smaller than the population of clients.
@@ -22,7 +23,7 @@ type Stats struct {
 	SetsDropped uint64
 	// Entries may include verdicts that are on their way in.
 	Entries, Rejected, Links uint64
-	// VerifyTime was spent on judging afresh, by misses.
+	// VerifyTime was spent on judging afresh, by misses. Shadows are not included.
 	VerifyTime time.Duration
 	// SavedTime is the sum, over all hits, of what judging that chain had taken.
 	SavedTime time.Duration

@@ -1,12 +1,10 @@
 package verifycache
 
 import (
-	"crypto/x509"
 	"time"
 
 	"verigate/assurance"
 	"verigate/certpath"
-	"verigate/trust"
 	"verigate/workloadid"
 )
 
@@ -52,8 +50,8 @@ func Outcomes() []Outcome { return []Outcome{Bypass, Miss, Hit, Coalesced, Rejec
 // key of the leaf (TLS-13, CACHE-05).
 type Verdict struct {
 	Path *certpath.Path
-	// Grade is what the bundle's assurance profile makes of Path; zero when
-	// rejected.
+	// Grade is what the bundle's assurance profile makes of Path at the moment; zero
+	// when rejected.
 	Grade assurance.Grade
 	Err   *certpath.Error
 	// ID is the identifier of the leaf as soon as it could be read, also when the
@@ -63,16 +61,19 @@ type Verdict struct {
 	Outcome Outcome
 	// IdentifyDuration and VerifyDuration are the time that it took to read the
 	// identifier and to validate the path, deny-list and grade included. Both are
-	// zero unless the outcome is Miss or Bypass.
+	// zero unless the outcome is Miss or Bypass, and neither includes the shadow.
 	IdentifyDuration time.Duration
 	VerifyDuration   time.Duration
 
 	// Until is when the passing of time alone may change the answer: the end of the
-	// path, a CRL's, or of what a grade says. Whoever holds on to an accepted verdict
-	// has to ask again then. Zero when rejected.
+	// path, another certificate's beginning or end, a CRL's, or that of what a grade
+	// says. Whoever holds on to an accepted verdict has to ask again then. It is later
+	// than the moment of the verdict, and has nothing to do with how long the cache
+	// keeps it. Zero when rejected.
 	Until time.Time
 	// Shadow is what the shadow variant of the bundle says about the chain, nil if
-	// the bundle has none or the chain could not be assigned to a bundle.
+	// the bundle has none or the chain could not be assigned to a bundle. Scope and
+	// deny-list are those of the verdict.
 	Shadow *Shadow
 
 	fresh *entry // what Remember writes; nil when there is nothing to
@@ -84,15 +85,7 @@ func (v *Verdict) Accepted() bool { return v != nil && v.Path != nil && v.Err ==
 // Shadow is the verdict of a shadow bundle. It has no effect but being counted. It
 // is shared and must not be modified.
 type Shadow struct {
-	Path  *certpath.Path
+	Path  *certpath.Path // nil if the shadow rejects
 	Grade assurance.Grade
 	Err   *certpath.Error // nil if the shadow accepts
-}
-
-// Rejudge is [Cache.Verify] for a peer whose connection is open: proven is the
-// path that it was accepted by before, whose signatures are not checked once more.
-// The key was proven when the connection began, so the caller may hand the verdict
-// to [Cache.Remember] at once.
-func (c *Cache) Rejudge(proven *certpath.Path, chain []*x509.Certificate, role certpath.Role, scope *Scope, snap *trust.Snapshot) Verdict {
-	return c.Verify(chain, role, scope, snap)
 }
