@@ -5,16 +5,15 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
-	"verigate/assurance"
-	"verigate/certpath"
 	"verigate/http1gate"
 	"verigate/tlsterm"
-	"verigate/trust"
+	"verigate/upstream"
 )
 
 const (
@@ -36,23 +35,26 @@ const (
 // strictly checked on the way in, with rolling deadlines and one record per
 // request.
 //
-// All but busy belongs to the one goroutine that serves the connection.
+// All but the first two groups of fields belongs to the one goroutine that serves
+// the connection.
 type edgeConn struct {
 	listener *listener
 	tls      *tlsterm.Conn
 	gate     *http1gate.Conn
 	remote   string
+	domain   *domain
+	slot     int            // in domain.conns; live.mu guards it
+	abort    upstream.Abort // of the request that waits for a backend
 
-	// The caller as it was judged last; see [edgeConn.current].
-	judged *trust.Snapshot
-	path   *certpath.Path
-	grade  assurance.Grade
+	mu sync.Mutex
+	standing
+	refusal atomic.Pointer[refusal] // written with mu held, once
+	busy    atomic.Bool             // there is a request whose response is not out
 
-	exchange *exchange   // the request being answered, until its response is out
-	busy     atomic.Bool // tells the drain whether there is one
-	parked   bool        // fasthttp was told that the stream ended, though it has not
-	unread   bool        // the client may be sending what nobody will read
-	first    [1]byte     // of the next request, read while parked
+	exchange *exchange // that request
+	parked   bool      // fasthttp was told that the stream ended, though it has not
+	unread   bool      // the client may be sending what nobody will read
+	first    [1]byte   // of the next request, read while parked
 	hasFirst bool
 
 	began           time.Time // of the current request
@@ -67,9 +69,6 @@ func (l *listener) newEdgeConn(conn *tlsterm.Conn) *edgeConn {
 	c := &edgeConn{listener: l, tls: conn, remote: conn.Remote().String()}
 	if peer := conn.Peer(); peer != nil {
 		c.path, c.grade = peer.Path(), peer.Grade()
-		if s := l.gateway.options.Trust.Load(); s.Digest() == peer.Snapshot() {
-			c.judged = s
-		}
 	}
 	c.gate = http1gate.New(conn, &l.limits, c.refuseMalformed)
 	return c
@@ -82,6 +81,9 @@ func (l *listener) newEdgeConn(conn *tlsterm.Conn) *edgeConn {
 // again when the next one is there.
 func (c *edgeConn) serve() {
 	defer c.end()
+	if !c.arrive(time.Now()) {
+		return
+	}
 	for c.await() {
 		err := c.listener.server.ServeConn(c)
 		c.settle(err)
@@ -95,7 +97,7 @@ func (c *edgeConn) serve() {
 // block is there then, and well-formed.
 func (c *edgeConn) await() bool {
 	c.parked = false
-	if c.readWithin(c.listener.options.IdleTimeout) != nil || c.listener.gateway.draining.Load() {
+	if c.readWithin(c.listener.options.IdleTimeout) != nil || c.ending() {
 		return false
 	}
 	n, _ := c.gate.Read(c.first[:]) // whatever went wrong, nobody waits for an answer
@@ -103,8 +105,26 @@ func (c *edgeConn) await() bool {
 		return false
 	}
 	c.hasFirst = true
-	c.busy.Store(true)
+	c.occupy()
 	return true
+}
+
+// ending reports whether no further request is to be waited for. It is looked at
+// after the read deadline was set: whoever decides now that it ends sets its own
+// deadline behind that, and what was decided before is seen.
+func (c *edgeConn) ending() bool {
+	return c.refusal.Load() != nil || c.listener.gateway.draining.Load()
+}
+
+// occupy notes that a request has begun.
+func (c *edgeConn) occupy() {
+	c.busy.Store(true)
+	// Whoever refuses the caller looks at busy after that. One of us sees the other.
+	if r := c.refusal.Load(); r != nil {
+		c.mu.Lock()
+		c.bound(r)
+		c.mu.Unlock()
+	}
 }
 
 // end closes the connection, whatever ended it.
@@ -122,47 +142,19 @@ func (c *edgeConn) end() {
 		_, _ = io.CopyN(io.Discard, c.tls, farewellBytes)
 	}
 	c.tls.Close()
+	if r := c.refusal.Load(); r != nil {
+		c.recordRefusal(r)
+	}
 	c.listener.gateway.forget(c)
 }
 
 var errPanicked = errors.New("panic while serving a connection")
 
-// current reports whether the caller is still accepted: the snapshot by which it
-// was judged is the one in force, or it is accepted by that too, and its path has
-// not ended. As long as nothing was published that costs an atomic load.
-//
-// Trust that changes ends a connection with its next request (REV-05).
-func (c *edgeConn) current(now time.Time) (rejection *certpath.Error, ok bool) {
-	if snapshot := c.listener.gateway.options.Trust.Load(); snapshot != c.judged {
-		if rejection, ok := c.judge(snapshot); !ok {
-			return rejection, false
-		}
-	}
-	return nil, !now.After(c.path.NotAfter())
-}
-
-// judge judges the caller anew. What it presented is the path without the anchor,
-// or more: the key of the verdict in the cache is mostly that of the handshake.
-func (c *edgeConn) judge(snapshot *trust.Snapshot) (rejection *certpath.Error, ok bool) {
-	presented := c.path.Certificates()
-	if len(presented) > 1 {
-		presented = presented[:len(presented)-1]
-	}
-	cache := c.listener.gateway.options.Cache
-	verdict := cache.Verify(presented, certpath.RoleClient, c.listener.scope, snapshot)
-	if !verdict.Accepted() {
-		return verdict.Err, false
-	}
-	c.judged, c.path, c.grade = snapshot, verdict.Path, verdict.Grade
-	cache.Remember(&verdict) // the key was proven when the connection began
-	return nil, true
-}
-
 // state follows fasthttp's view of the connection.
 func (c *edgeConn) state(s fasthttp.ConnState) {
 	switch s {
 	case fasthttp.StateActive:
-		c.busy.Store(true)
+		c.occupy()
 		c.began, c.readErr = time.Now(), nil
 	case fasthttp.StateIdle: // the response is flushed
 		c.settle(nil)
@@ -201,9 +193,7 @@ func (c *edgeConn) readIdle(p []byte) (int, error) {
 	if err := c.readWithin(parkAfter); err != nil {
 		return 0, err
 	}
-	// Looked at after the deadline was set: a drain that begins now sets its own
-	// behind ours, one that began before is seen here.
-	if c.listener.gateway.draining.Load() {
+	if c.ending() {
 		return 0, io.EOF
 	}
 	n, err := c.gate.Read(p)
@@ -247,6 +237,8 @@ func (c *edgeConn) lost(err error) Reason {
 	switch {
 	case !errors.Is(err, net.ErrClosed):
 		return ReasonClientGone
+	case c.refusal.Load() != nil:
+		return ReasonTrustChanged
 	case c.listener.gateway.draining.Load():
 		return ReasonDrained
 	default:

@@ -6,7 +6,7 @@
 //
 //	tlsterm.Conn        the peer is authenticated; its path and grade are known
 //	http1gate           the octets are one well-formed request     400, 431, …
-//	  → current         judged by the trust in force, or again     403
+//	  → stillTrusted    judged by the trust in force, or again     403
 //	  → routing.Match   which route; grants nothing                404, 421
 //	  → policy.Authorize  default deny; mints the Grant            403
 //	  → handoff         the caller's word out, then ours in
@@ -26,7 +26,15 @@
 //
 // # What ends a connection
 //
-// A malformed request; a body that nobody read; trust that does not accept the
-// caller any more, with its next request; the end of the caller's path; a time-out;
-// a drain, after the response in flight. A backend that fails does not.
+// A malformed request; a body that nobody read; the end of the caller's path; a
+// time-out; a drain, after the response in flight. A backend that fails does not.
+//
+// And trust that does not accept the caller any more (REV-05). Connections are
+// indexed by the trust domain of their callers (live.go). When trust changes, or a
+// CRL or a grade runs out, one goroutine judges those whom it concerns anew
+// (rejudger.go) and closes the connections of those who are refused: idle ones at
+// once, others when the response in flight is out or its grace is over. A request
+// that comes before that is refused by itself: it looks whether the trust that its
+// caller was judged by is still the one in force (standing.go). docs/live-connections.md
+// publishes the bound.
 package gateway

@@ -5,11 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"verigate/assurance"
+	"verigate/certpath"
 	"verigate/telemetry"
 	"verigate/upstream"
 )
@@ -23,6 +26,11 @@ type exchange struct {
 	program  *Program
 	record   telemetry.Request
 	question Question
+
+	// The caller as it was judged for this request: the connection's may change while
+	// it is answered.
+	path  *certpath.Path
+	grade assurance.Grade
 
 	decided   time.Time
 	streaming bool // the response's body comes from the backend while it is sent
@@ -47,8 +55,11 @@ func (c *edgeConn) newExchange(start time.Time) *exchange {
 	r.ConnID = c.tls.ID()
 	r.Remote = c.remote
 	r.SNI = c.tls.SNI()
-	if c.path != nil {
-		r.Caller, r.Grade = c.path.ID(), c.grade
+	if peer := c.tls.Peer(); peer != nil {
+		r.Caller = peer.ID()
+		c.mu.Lock()
+		r.Grade, r.Findings = c.grade, c.findings
+		c.mu.Unlock()
 	} else {
 		r.ClaimedID = c.tls.Handshake().Verdict.ID // admitted although it was rejected
 	}
@@ -100,6 +111,8 @@ func (x *exchange) conclude(err error) {
 	case r.Reason != "":
 	case c.writeErr != nil:
 		x.interrupted(string(c.lost(c.writeErr)))
+	case broken && errors.Is(failure, upstream.ErrAborted):
+		x.interrupted(string(c.lost(net.ErrClosed)))
 	case broken:
 		// The response stopped in the middle, and so did ours to the client.
 		r.Decision, r.Reason = telemetry.DecisionError, failure.Reason

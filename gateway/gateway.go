@@ -16,6 +16,7 @@ import (
 	"verigate/tlsterm"
 	"verigate/trust"
 	"verigate/verifycache"
+	"verigate/workloadid"
 )
 
 // Options of a gateway. Log and HandshakeTokens have defaults; the rest is
@@ -28,6 +29,9 @@ type Options struct {
 	Log       *slog.Logger // nil: nothing is logged
 	// Detector notices callers that share a credential; nil looks for none.
 	Detector *assurance.Detector
+	// RefusalGrace is how long a response in flight may go on after its caller was
+	// refused because trust changed; 5 s.
+	RefusalGrace time.Duration
 	// HandshakeTokens is how many handshakes may compute at once, over all
 	// listeners; half of GOMAXPROCS by default, at least one.
 	HandshakeTokens int
@@ -40,11 +44,15 @@ type Gateway struct {
 	program   atomic.Pointer[Program]
 	listeners []*listener
 	limiter   *tlsterm.Limiter
+	rejudger  *rejudger
 	draining  atomic.Bool
 
-	mu    sync.Mutex
-	conns map[*edgeConn]struct{}
+	live  live
 	empty chan struct{} // closed when draining and the last connection is gone
+
+	// arriving is for tests that change trust at the worst moment: it is called
+	// before a connection is registered.
+	arriving func()
 }
 
 // New opens the listeners; connections queue until [Gateway.Serve]. Requests are
@@ -58,11 +66,18 @@ func New(o Options, p *Program) (*Gateway, error) {
 		// Half the processors: the other half is for those who are in already.
 		o.HandshakeTokens = max(1, runtime.GOMAXPROCS(0)/2)
 	}
+	if o.RefusalGrace == 0 {
+		o.RefusalGrace = refusalGrace
+	}
 	limiter, err := tlsterm.NewLimiter(o.HandshakeTokens)
 	if err != nil {
 		return nil, fmt.Errorf("handshake limiter: %w", err)
 	}
-	g := &Gateway{options: o, limiter: limiter, conns: map[*edgeConn]struct{}{}, empty: make(chan struct{})}
+	g := &Gateway{
+		options: o, limiter: limiter,
+		live: live{store: o.Trust, domains: map[workloadid.Origin]*domain{}}, empty: make(chan struct{}),
+	}
+	g.rejudger = newRejudger(g)
 	g.program.Store(p)
 	for _, lo := range o.Listeners {
 		l, err := g.listen(lo)
@@ -73,6 +88,7 @@ func New(o Options, p *Program) (*Gateway, error) {
 		}
 		g.listeners = append(g.listeners, l)
 	}
+	g.rejudger.start()
 	return g, nil
 }
 
@@ -129,20 +145,20 @@ func (g *Gateway) use() *Program {
 const cutGrace = time.Second
 
 // Drain stops accepting, lets requests in flight finish, ends idle connections
-// and, when ctx is done, closes what is left. It returns ctx's error if anything
-// had to be cut.
+// and, when ctx is done, closes what is left, towards clients and backends. It
+// returns ctx's error if anything had to be cut.
 //
 // A response that begins after Drain was called carries "Connection: close".
 func (g *Gateway) Drain(ctx context.Context) error {
-	g.mu.Lock()
+	g.live.mu.Lock()
 	g.draining.Store(true)
-	for c := range g.conns {
+	g.live.each(func(c *edgeConn) {
 		if !c.busy.Load() {
 			c.interrupt()
 		}
-	}
+	})
 	g.settleEmpty()
-	g.mu.Unlock()
+	g.live.mu.Unlock()
 	g.closeListeners()
 
 	select {
@@ -153,10 +169,15 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	for _, l := range g.listeners {
 		errs = append(errs, l.tls.Drain(ctx)) // waits for the last farewell, or cuts
 	}
+	// Whoever is left has lost its client, and waits for a backend.
+	g.live.mu.Lock()
+	g.live.each(func(c *edgeConn) { c.abort.Abort() })
+	g.live.mu.Unlock()
 	select {
 	case <-g.empty:
-	case <-time.After(cutGrace): // somebody still waits for a backend
+	case <-time.After(cutGrace): // the audit log blocks
 	}
+	g.rejudger.stop()
 	g.limiter.Close()
 	g.Program().Close(ctx)
 	return errors.Join(errs...)
@@ -174,25 +195,25 @@ func (g *Gateway) closeListeners() {
 // register adds a connection that is about to be served. It is turned away when
 // the gateway has begun to drain, so that none slips past the drain's look.
 func (g *Gateway) register(c *edgeConn) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.live.mu.Lock()
+	defer g.live.mu.Unlock()
 	if g.draining.Load() {
 		return false
 	}
-	g.conns[c] = struct{}{}
+	g.live.add(c)
 	return true
 }
 
 func (g *Gateway) forget(c *edgeConn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.conns, c)
+	g.live.mu.Lock()
+	defer g.live.mu.Unlock()
+	g.live.remove(c)
 	g.settleEmpty()
 }
 
-// settleEmpty tells the drain that nothing is left. The caller holds mu.
+// settleEmpty tells the drain that nothing is left. The caller holds live.mu.
 func (g *Gateway) settleEmpty() {
-	if g.draining.Load() && len(g.conns) == 0 {
+	if g.draining.Load() && g.live.count == 0 {
 		select {
 		case <-g.empty:
 		default:

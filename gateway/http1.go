@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -116,7 +117,7 @@ func (x *exchange) end() {
 	x.program.release()
 	conn, ctx := x.conn, x.ctx
 	x.ctx = nil
-	closing := x.closing || ctx.Response.ConnectionClose() || conn.listener.gateway.draining.Load()
+	closing := x.closing || ctx.Response.ConnectionClose() || conn.ending()
 	ctx.Response.Header.ResetConnectionClose()
 	conn.gate.Settle(ctx) // what nobody read of the body must not become a request
 	if ctx.Response.ConnectionClose() {
@@ -152,7 +153,7 @@ func (x *exchange) judge() Decision {
 // only to be told so (the listener's admit_rejected). Nobody without a path gets
 // any further.
 func (x *exchange) admittedOnly() bool {
-	if x.conn.path != nil {
+	if x.conn.tls.Peer() != nil {
 		return false
 	}
 	code, help := string(ReasonInternal), ""
@@ -168,16 +169,12 @@ func (x *exchange) admittedOnly() bool {
 
 // stillTrusted answers a caller that would not be accepted any more.
 func (x *exchange) stillTrusted() bool {
-	rejection, ok := x.conn.current(x.record.Start)
-	if ok {
-		x.record.Grade = x.conn.grade // may have changed with the snapshot
+	// By the clock of now: the body may have taken its time since the request began.
+	path, grade, refused := x.conn.current(time.Now())
+	x.path, x.grade, x.record.Grade = path, grade, grade
+	if refused == nil {
 		return true
 	}
-	log := x.conn.listener.gateway.options.Log
-	if rejection != nil {
-		log = log.With("error", rejection)
-	}
-	log.Info("the caller of a live connection is not accepted any more", "request_id", x.record.ID, "conn_id", x.record.ConnID)
 	x.closing = true
 	x.refuse(ReasonTrustChanged)
 	return false
@@ -187,7 +184,7 @@ func (x *exchange) stillTrusted() bool {
 func (x *exchange) decide() Decision {
 	start := time.Now()
 	q, r := &x.question, &x.record
-	q.Subject = policy.Subject{ID: x.conn.path.ID(), Grade: x.conn.grade}
+	q.Subject = policy.Subject{ID: x.path.ID(), Grade: x.grade}
 	q.SNI, q.Host, q.Path, q.Method = r.SNI, r.Host, r.Path, r.Method
 	decision := x.program.Decide(q)
 	x.decided = time.Now()
@@ -196,7 +193,7 @@ func (x *exchange) decide() Decision {
 		r.Route, r.Upstream = decision.Route.Name, decision.Route.Upstream
 	}
 	if decision.Denial != nil {
-		r.Rule = decision.Denial.Rule
+		r.Rule, r.Missing = decision.Denial.Rule, decision.Denial.Missing
 	}
 	return decision
 }
@@ -215,7 +212,7 @@ func (x *exchange) forward(decision *Decision) {
 	x.record.Rule = decision.Grant.Rule()
 	x.convey(backend)
 
-	result, err := backend.Upstream.Forward(decision.Grant, request, response)
+	result, err := backend.Upstream.Forward(decision.Grant, request, response, &x.conn.abort)
 	x.record.Endpoint = result.Endpoint
 	x.record.UpstreamID = result.PeerID
 	x.record.UpstreamTime = result.Duration
@@ -246,14 +243,14 @@ func (x *exchange) convey(backend *Backend) {
 	header, conn := &x.ctx.Request.Header, x.conn
 	keepState := x.keepsTraceState()
 
-	handoff.StripRequest(header, conn.path.ID().Origin() == backend.Origin)
+	handoff.StripRequest(header, x.path.ID().Origin() == backend.Origin)
 	header.Del(requestIDName) // every occurrence; Set replaces the first
 	header.Del("Traceparent")
 	if !keepState {
 		header.Del("Tracestate")
 	}
 
-	backend.Handoff.Apply(header, handoff.Caller{Path: conn.path, Grade: conn.grade})
+	backend.Handoff.Apply(header, handoff.Caller{Path: x.path, Grade: x.grade})
 	handoff.SetForwarded(header, conn.remote, x.record.Host)
 	if conn.spelled.sent != "" {
 		header.SetHost(conn.spelled.sent)
@@ -317,6 +314,11 @@ func (x *exchange) held() bool {
 func (x *exchange) failed(err error) {
 	status, code := fasthttp.StatusBadGateway, string(ReasonInternal)
 	if failure, ok := errors.AsType[*upstream.Error](err); ok {
+		if errors.Is(failure, upstream.ErrAborted) {
+			x.closing = true
+			x.refuse(x.conn.lost(net.ErrClosed)) // there is nobody left to read it
+			return
+		}
 		if failure.Reason == upstream.ReasonRequestBody {
 			x.unreadable(failure)
 			return
@@ -334,6 +336,8 @@ func (x *exchange) unreadable(err error) {
 	conn := x.conn
 	x.closing, conn.unread = true, true
 	switch violation := conn.gate.Violation(); {
+	case conn.refusal.Load() != nil:
+		x.refuse(ReasonTrustChanged) // perhaps that is why it could not be read
 	case violation != nil:
 		x.answer(x.malformed(violation))
 	case conn.readErr == nil:
@@ -350,7 +354,14 @@ func (x *exchange) unreadable(err error) {
 // parsed, so the record has no method, host or path.
 func (c *edgeConn) refuseMalformed(v *http1gate.Violation) []byte {
 	x := c.newExchange(time.Now())
-	p := x.malformed(v)
+	var p problem
+	if c.refusal.Load() != nil {
+		// The caller was refused while its header was arriving: nobody waits for the rest.
+		p = ReasonTrustChanged.problem()
+		x.finish(telemetry.DecisionDenied, p.Status, p.Reason)
+	} else {
+		p = x.malformed(v)
+	}
 	p.RequestID = x.record.ID
 	response := p.raw()
 	c.sent = int64(len(response))
@@ -374,8 +385,9 @@ func (x *exchange) refuse(reason Reason) {
 		decision = telemetry.DecisionRefused
 	default: // the caller, or what it asked for, is not allowed
 	}
-	x.finish(decision, reason.status(), string(reason))
-	x.answer(problem{Status: reason.status(), Reason: string(reason), Title: reason.title()})
+	p := reason.problem()
+	x.finish(decision, p.Status, p.Reason)
+	x.answer(p)
 }
 
 // answer makes p the response.

@@ -102,6 +102,9 @@ func (l *listener) serve() error {
 			return fmt.Errorf("listener %q: %w", l.name, err)
 		}
 		c := l.newEdgeConn(conn.(*tlsterm.Conn))
+		if l.gateway.arriving != nil {
+			l.gateway.arriving()
+		}
 		if !l.gateway.register(c) {
 			c.tls.Close()
 			continue

@@ -26,7 +26,8 @@ const (
 	ReasonMethodNotAllowed      Reason = "method_not_allowed"
 	ReasonAssuranceInsufficient Reason = "assurance_insufficient"
 	// ReasonTrustChanged: the caller's certificate was accepted when the connection
-	// began and is not any more. The connection is closed.
+	// began and is not any more: trust has changed, or what it was judged by has run
+	// out. The connection is closed; the record of that has the reason of the verdict.
 	ReasonTrustChanged Reason = "trust_changed"
 	// ReasonRequestTimeout: the request's body made no progress.
 	ReasonRequestTimeout Reason = "request_timeout"
@@ -95,6 +96,11 @@ func (r Reason) status() int {
 	default:
 		return http.StatusInternalServerError
 	}
+}
+
+// problem is what a caller is told who is refused because of r.
+func (r Reason) problem() problem {
+	return problem{Status: r.status(), Reason: string(r), Title: r.title()}
 }
 
 // title is the human-readable summary of r in a problem document.

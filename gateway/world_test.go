@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +89,11 @@ type setting struct {
 	cache    verifycache.Options
 	listener func(*gateway.ListenerOptions)
 	upstream func(*upstream.Options)
+	options  func(*gateway.Options)
 	log      *slog.Logger
+	// observer hears of changes of trust before the gateway does.
+	observer func(old, new *trust.Snapshot)
+	arriving func() // see [gateway.Gateway.OnArrival]
 }
 
 func newWorld(t testing.TB, s setting) *world {
@@ -99,6 +104,9 @@ func newWorld(t testing.TB, s setting) *world {
 	w.partnerRoot = must(devpki.NewRoot(devpki.CAOptions{Name: "partner root"}))(t)
 	w.partner = must(w.partnerRoot.NewIntermediate(devpki.CAOptions{Name: "partner issuing"}))(t)
 	w.publish(nil)
+	if s.observer != nil {
+		w.store.OnChange(s.observer)
+	}
 	w.scope = must(verifycache.NewScope("edge", []workloadid.Origin{origin(t, prodOrigin), origin(t, partnerOrigin)}))(t)
 	w.cache = must(verifycache.New(s.cache))(t)
 	w.telemetry = must(telemetry.New(telemetry.Options{
@@ -124,7 +132,11 @@ func newWorld(t testing.TB, s setting) *world {
 		Trust:     w.store, Cache: w.cache, Telemetry: w.telemetry, Log: s.log,
 		HandshakeTokens: 2,
 	}
+	if s.options != nil {
+		s.options(&w.options)
+	}
 	w.gateway = must(gateway.New(w.options, w.newProgram(s.upstream)))(t)
+	w.gateway.OnArrival(s.arriving)
 	go func() { w.served <- w.gateway.Serve() }()
 	t.Cleanup(w.close)
 	return w
@@ -169,23 +181,36 @@ func credentialOf(t testing.TB, l *devpki.Leaf) *trust.Credential {
 }
 
 // publish puts both roots in force, with a deny-list.
-func (w *world) publish(deny *trust.DenyList) {
-	w.publishRoots(deny, w.prodRoot.Certificate, w.partnerRoot.Certificate)
-}
+func (w *world) publish(deny *trust.DenyList) { w.publishBut(deny, nil) }
 
-func (w *world) publishRoots(deny *trust.DenyList, prod, partner *x509.Certificate) {
+// publishBut puts both trust domains in force as edit leaves them: one that it
+// leaves without an anchor is removed.
+func (w *world) publishBut(deny *trust.DenyList, edit func(origin string, o *trust.BundleOptions)) {
 	w.t.Helper()
+	prod := trust.BundleOptions{
+		Anchors:   []*x509.Certificate{w.prodRoot.Certificate},
+		Assurance: must(assurance.Compile(assurance.Options{Statements: []assurance.Statement{{MIAL: 2}}}))(w.t),
+	}
+	partner := trust.BundleOptions{
+		Anchors:   []*x509.Certificate{w.partnerRoot.Certificate},
+		Assurance: must(assurance.Compile(assurance.Options{}))(w.t),
+	}
 	var bundles []*trust.Bundle
-	for name, anchor := range map[string]*x509.Certificate{prodOrigin: prod, partnerOrigin: partner} {
-		grading := must(assurance.Compile(assurance.Options{}))(w.t)
-		if name == prodOrigin {
-			grading = must(assurance.Compile(assurance.Options{Statements: []assurance.Statement{{MIAL: 2}}}))(w.t)
+	for name, o := range map[string]trust.BundleOptions{prodOrigin: prod, partnerOrigin: partner} {
+		if edit != nil {
+			edit(name, &o)
 		}
-		bundles = append(bundles, must(trust.NewBundle(origin(w.t, name), trust.BundleOptions{
-			Anchors: []*x509.Certificate{anchor}, Assurance: grading,
-		}))(w.t))
+		if len(o.Anchors) > 0 {
+			bundles = append(bundles, must(trust.NewBundle(origin(w.t, name), o))(w.t))
+		}
 	}
 	w.store.Publish(must(trust.NewSnapshot(bundles, deny))(w.t))
+}
+
+// denied is a deny-list with one identity.
+func denied(t testing.TB, id string) *trust.DenyList {
+	t.Helper()
+	return trust.NewDenyList(trust.DenyOptions{Identities: []workloadid.Pattern{pattern(t, id)}})
 }
 
 // newProgram routes pay.example to pay and catalog.example to catalog.
@@ -499,7 +524,8 @@ func (r record) number(member string) int { n, _ := r[member].(float64); return 
 
 // auditLog keeps what telemetry writes.
 type auditLog struct {
-	discard atomic.Bool // benchmarks write more than anybody reads
+	discard   atomic.Bool  // benchmarks write more than anybody reads
+	discarded atomic.Int64 // of these, the ends of refused connections
 
 	mu      sync.Mutex
 	arrived *sync.Cond
@@ -515,6 +541,7 @@ func newAuditLog() *auditLog {
 
 func (a *auditLog) Write(p []byte) (int, error) {
 	if a.discard.Load() {
+		a.discarded.Add(int64(bytes.Count(p, []byte(`"connection_refused"`))))
 		return len(p), nil
 	}
 	a.mu.Lock()
@@ -599,5 +626,15 @@ func bothCaches(t *testing.T, claim func(*testing.T, verifycache.Options)) {
 			t.Parallel()
 			claim(t, options[name])
 		})
+	}
+}
+
+// until waits for what has no event to wait for.
+func (w *world) until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never happened that %s", what)
+		}
 	}
 }

@@ -177,6 +177,8 @@ func (s *responseBody) end(err error) {
 	s.err = err
 	switch {
 	case err == io.EOF:
+	case s.c.abort.Aborted():
+		s.err, err = s.c.fault(ReasonClosed, ErrAborted), errAbandoned
 	case isTimeout(err):
 		s.err = s.c.fault(ReasonTimeout, errors.New("the response body stalled"))
 	case err == errDistrusted:

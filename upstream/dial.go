@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -53,26 +54,34 @@ func newJudge(o *Options) (*judge, error) {
 
 // backend is a peer as it was judged last.
 type backend struct {
-	chain      []*x509.Certificate
+	chain      []*x509.Certificate // as presented
+	path       *certpath.Path
 	id         workloadid.ID
-	notAfter   time.Time
+	until      time.Time         // when time alone may change the verdict
 	snapshot   *trust.Snapshot   // judged by
 	credential *trust.Credential // presented to it
 }
 
-// examine judges a chain by a snapshot. The verdict is to be remembered once the
-// peer has proven its key.
-func (j *judge) examine(chain []*x509.Certificate, snapshot *trust.Snapshot) (verifycache.Verdict, *Error) {
-	verdict := j.cache.Verify(chain, certpath.RoleServer, j.scope, snapshot)
+// accept takes note of a verdict that accepts b.
+func (b *backend) accept(v *verifycache.Verdict, snapshot *trust.Snapshot) {
+	b.path, b.id, b.until, b.snapshot = v.Path, v.ID, v.Until, snapshot
+	if end := v.Path.NotAfter(); b.until.IsZero() || end.Before(b.until) {
+		b.until = end
+	}
+}
+
+// examine returns why a backend that presented chain is not the one expected, nil
+// if it is.
+func (j *judge) examine(verdict *verifycache.Verdict, chain []*x509.Certificate) *Error {
 	if !verdict.Accepted() {
 		e := &Error{Reason: ReasonUntrusted}
 		if verdict.Err != nil { // a nil *certpath.Error would be a non-nil error
 			e.Err = verdict.Err
 		}
-		return verdict, e
+		return e
 	}
 	if !j.identity.Match(verdict.ID) {
-		return verdict, &Error{Reason: ReasonIdentity, Err: fmt.Errorf("the backend is %s, not %s", verdict.ID, j.identity)}
+		return &Error{Reason: ReasonIdentity, Err: fmt.Errorf("the backend is %s, not %s", verdict.ID, j.identity)}
 	}
 	if j.dnsName != "" {
 		// Only the configured name is compared: neither the host part of the
@@ -80,10 +89,10 @@ func (j *judge) examine(chain []*x509.Certificate, snapshot *trust.Snapshot) (ve
 		// falls back to the common name (UP-07) and compares IP literals with
 		// iPAddress names only (UP-08).
 		if err := chain[0].VerifyHostname(j.dnsName); err != nil {
-			return verdict, &Error{Reason: ReasonName, Err: fmt.Errorf("the certificate is not for %s but for %s", j.dnsName, namesOf(chain[0]))}
+			return &Error{Reason: ReasonName, Err: fmt.Errorf("the certificate is not for %s but for %s", j.dnsName, namesOf(chain[0]))}
 		}
 	}
-	return verdict, nil
+	return nil
 }
 
 // namesOf lists the names of a certificate, escaped and no more than fit on a
@@ -121,11 +130,12 @@ func (j *judge) handshake(conn net.Conn) (*tls.Conn, *backend, *Error) {
 		// ClientSessionCache is nil (UP-11, UP-13).
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			verdict, refusal = j.examine(state.PeerCertificates, peer.snapshot)
-			if refusal != nil {
+			peer.chain = state.PeerCertificates
+			// Not to be remembered yet: the backend has not proven its key.
+			verdict = j.cache.Verify(peer.chain, certpath.RoleServer, j.scope, peer.snapshot)
+			if refusal = j.examine(&verdict, peer.chain); refusal != nil {
 				return refusal
 			}
-			peer.chain = state.PeerCertificates
 			return nil
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -148,27 +158,24 @@ func (j *judge) handshake(conn net.Conn) (*tls.Conn, *backend, *Error) {
 	}
 	// Only now has the backend proven its key (RFC 8446 §4.4.3).
 	j.cache.Remember(&verdict)
-	peer.id, peer.notAfter = verdict.ID, verdict.Path.NotAfter()
+	peer.accept(&verdict, peer.snapshot)
 	return tc, peer, nil
 }
 
 // stillTrusted reports whether the backend would be accepted now. As long as
-// nothing was published that costs one atomic load.
+// nothing was published and no time ran out that costs one atomic load.
 func (j *judge) stillTrusted(peer *backend, now time.Time) bool {
-	if now.After(peer.notAfter) {
-		return false
-	}
 	snapshot := j.store.Load()
-	if snapshot == peer.snapshot {
+	if snapshot == peer.snapshot && now.Before(peer.until) {
 		return true
 	}
-	verdict, refusal := j.examine(peer.chain, snapshot)
-	if refusal != nil {
+	verdict := j.cache.Rejudge(peer.path, peer.chain, certpath.RoleServer, j.scope, snapshot)
+	if j.examine(&verdict, peer.chain) != nil {
 		return false
 	}
 	// The key was proven on this connection, so this verdict may be remembered.
 	j.cache.Remember(&verdict)
-	peer.snapshot, peer.notAfter = snapshot, verdict.Path.NotAfter()
+	peer.accept(&verdict, snapshot)
 	return true
 }
 
@@ -186,26 +193,33 @@ func (j *judge) stillPresented(peer *backend) bool {
 	return true
 }
 
-// dial opens a connection to e, authenticated unless the upstream is plain.
-func (u *Upstream) dial(e *endpoint) (*conn, *Error) {
+// dial opens a connection to e, authenticated unless the upstream is plain. abort
+// can end that, and is attached to the connection afterwards.
+func (u *Upstream) dial(e *endpoint, abort *Abort) (*conn, *Error) {
 	deadline := time.Now().Add(u.o.ConnectTimeout)
-	dialer := net.Dialer{Deadline: deadline}
-	nc, err := dialer.Dial(e.network, e.address)
-	if err != nil {
+	failed := func(err error) (*conn, *Error) {
 		return nil, &Error{Reason: ReasonConnect, Endpoint: e.name, Err: err}
 	}
-	c := &conn{u: u, e: e}
+	nc, err := e.connect(abort, deadline)
+	if err != nil {
+		return failed(err)
+	}
+	c := &conn{u: u, e: e, hangUp: func() { nc.Close() }}
 	if c.wire, err = newWire(nc); err == nil {
 		err = nc.SetDeadline(deadline)
 	}
+	if err == nil && !c.attach(abort) {
+		err = ErrAborted
+	}
 	if err != nil {
 		nc.Close()
-		return nil, &Error{Reason: ReasonConnect, Endpoint: e.name, Err: err}
+		return failed(err)
 	}
 	c.stream = c.wire
 	if u.judge != nil {
 		tc, peer, refusal := u.judge.handshake(c.wire)
 		if refusal != nil {
+			c.detach()
 			nc.Close()
 			refusal.Endpoint = e.name
 			return nil, refusal
@@ -215,4 +229,22 @@ func (u *Upstream) dial(e *endpoint) (*conn, *Error) {
 	c.wire.readBy, c.wire.writeBy = deadline, deadline
 	c.wire.rollWrite(u.o.BodyIdleTimeout)
 	return c, nil
+}
+
+// connect opens the transport to e.
+func (e *endpoint) connect(abort *Abort, deadline time.Time) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	stop := func() { cancel() }
+	if !abort.begin(&stop) {
+		return nil, ErrAborted
+	}
+	nc, err := new(net.Dialer).DialContext(ctx, e.network, e.address)
+	if abort.end(&stop) {
+		return nc, err
+	}
+	if err == nil {
+		nc.Close()
+	}
+	return nil, ErrAborted
 }

@@ -45,24 +45,27 @@ type conn struct {
 
 	idleSince time.Time
 	reused    bool
+	hangUp    func() // closes the transport; what an Abort calls
 
 	// Of the current exchange.
+	abort    *Abort
 	answered bool // octets of the response were read
 	final    bool // the final response header was read
 	interim  int  // interim response headers that were read
 }
 
 // take returns an idle connection that may carry another request and has
-// nothing to say, or, if there is none or fresh is set, a new one. A nil conn and
-// a nil error mean that the endpoint is at its limit.
-func (e *endpoint) take(u *Upstream, in *bufio.Reader, now time.Time, fresh bool) (*conn, *Error) {
+// nothing to say, or, if there is none or fresh is set, a new one; abort can close
+// it from then on. A nil conn and a nil error mean that the endpoint is at its
+// limit.
+func (e *endpoint) take(u *Upstream, in *bufio.Reader, abort *Abort, now time.Time, fresh bool) (*conn, *Error) {
 	for !fresh {
 		c := e.pop()
 		if c == nil {
 			break
 		}
 		c.reused = true
-		if c.reusable(now) && c.silent(in, now) {
+		if c.reusable(now) && c.silent(in, now) && c.attach(abort) {
 			return c, nil
 		}
 		c.close()
@@ -75,19 +78,21 @@ func (e *endpoint) take(u *Upstream, in *bufio.Reader, now time.Time, fresh bool
 	e.open++
 	e.mu.Unlock()
 
-	c, err := u.dial(e)
+	c, err := u.dial(e, abort)
 	if err != nil {
 		e.mu.Lock()
 		e.open--
 		e.mu.Unlock()
-		e.coldUntil.Store(time.Now().Add(coolDown).UnixNano())
+		if !abort.Aborted() {
+			e.coldUntil.Store(time.Now().Add(coolDown).UnixNano())
+		}
 		return nil, err
 	}
 	e.coldUntil.Store(0)
 	in.Reset(c.stream)
 	e.mu.Lock()
 	if c.peer != nil {
-		e.peerID, e.peerUntil = c.peer.id, c.peer.notAfter
+		e.peerID, e.peerUntil = c.peer.id, c.peer.path.NotAfter()
 	}
 	e.mu.Unlock()
 	return c, nil
@@ -104,6 +109,23 @@ func (e *endpoint) pop() *conn {
 	e.idle[last] = nil
 	e.idle = e.idle[:last]
 	return c
+}
+
+// attach makes abort close c until detach is called. It returns false if it is too
+// late for an exchange.
+func (c *conn) attach(abort *Abort) bool {
+	if !abort.begin(&c.hangUp) {
+		return false
+	}
+	c.abort = abort
+	return true
+}
+
+// detach returns false if c was aborted, so that it is of no further use.
+func (c *conn) detach() bool {
+	abort := c.abort
+	c.abort = nil
+	return abort.end(&c.hangUp)
 }
 
 // reusable reports whether c may carry another request: the backend would still

@@ -24,6 +24,9 @@ func (c *conn) exchange(b *buffers, resp *fasthttp.Response) (unread, again bool
 	if err == nil && !c.final {
 		err = c.readHead(b.in, resp)
 	}
+	if err == nil && !c.trusted(time.Now()) {
+		err = c.fault(ReasonUntrusted, errDistrusted) // since it was asked
+	}
 	unread = r.stream != nil
 	if err != nil {
 		untouched := c.wire.sent == sent
@@ -106,7 +109,7 @@ func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Tim
 // dispose ends an exchange. c is pooled if keep is set and nothing arrived that
 // was not asked for.
 func (c *conn) dispose(b *buffers, keep bool) {
-	if keep && b.in.Buffered() == 0 {
+	if c.detach() && keep && b.in.Buffered() == 0 {
 		c.release()
 	} else {
 		c.close()

@@ -41,7 +41,7 @@ func TestLargeBodiesStreamInConstantMemory(t *testing.T) {
 		runtime.GC()
 		var before runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := u.Forward(grant, &req, &resp); err != nil || resp.StatusCode() != 200 {
+		if _, err := u.Forward(grant, &req, &resp, nil); err != nil || resp.StatusCode() != 200 {
 			t.Fatalf("Forward() = %d, %v", resp.StatusCode(), err)
 		}
 		peak.Reader = resp.BodyStream()

@@ -123,7 +123,10 @@ func (b *buffers) free() {
 // The body is sent before the response is read, except that an error response
 // (400 and above) ends the sending. A backend that streams both ways at once
 // over HTTP/1.1 is not supported.
-func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp.Response) (Result, error) {
+//
+// abort, which may be nil, ends all that from outside, until the response was read
+// or closed. The error wraps [ErrAborted] then, also that of the response's stream.
+func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp.Response, abort *Abort) (Result, error) {
 	start := time.Now()
 	var result Result
 	if g.IsZero() {
@@ -138,7 +141,7 @@ func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp
 		b.free()
 		return result, &Error{Reason: ReasonRequestBody, Err: err}
 	}
-	err := u.try(b, resp, &result, start)
+	err := u.try(b, resp, abort, &result, start)
 	result.Duration = time.Since(start)
 	if err != nil {
 		return result, err
@@ -148,7 +151,7 @@ func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp
 
 // try finds a connection and makes the exchange, again where that is allowed. b
 // is disposed of.
-func (u *Upstream) try(b *buffers, resp *fasthttp.Response, result *Result, start time.Time) *Error {
+func (u *Upstream) try(b *buffers, resp *fasthttp.Response, abort *Abort, result *Result, start time.Time) *Error {
 	r := &b.request
 	var tried triedSet
 	var last *Error
@@ -170,10 +173,15 @@ func (u *Upstream) try(b *buffers, resp *fasthttp.Response, result *Result, star
 			b.free()
 			return &Error{Reason: ReasonNoEndpoint, Err: errors.New("the upstream is closed")}
 		}
-		c, err := e.take(u, b.in, start, fresh)
+		c, err := e.take(u, b.in, abort, start, fresh)
 		if c == nil {
 			u.leave(e)
 			tried.add(at)
+			if abort.Aborted() {
+				result.BodyUnread = r.stream != nil
+				b.free()
+				return &Error{Reason: ReasonClosed, Endpoint: e.name, Err: ErrAborted}
+			}
 			if err != nil {
 				result.Attempts++
 				e.failed(err)
@@ -192,13 +200,17 @@ func (u *Upstream) try(b *buffers, resp *fasthttp.Response, result *Result, star
 			result.BodyUnread = unread
 			return nil
 		}
+		c.detach()
 		c.close()
 		u.leave(e)
+		if abort.Aborted() {
+			again, err = false, c.fault(ReasonClosed, ErrAborted)
+		}
 		if again && !fresh {
 			fresh = true // what else is pooled is likely to be as stale
 			continue
 		}
-		if err.Reason != ReasonRequestBody { // which is the caller's failure
+		if err.Reason != ReasonRequestBody && err.Err != ErrAborted { // which are the caller's failures
 			e.failed(err)
 		}
 		result.BodyUnread = unread
@@ -256,6 +268,11 @@ func (u *Upstream) sweepLoop() {
 		}
 	}
 }
+
+// Rejudge judges the backends of idle connections anew and closes those that no
+// request may use any more. That happens every second anyway; whoever learns that
+// trust has changed need not wait for it (REV-05).
+func (u *Upstream) Rejudge() { u.sweep(time.Now()) }
 
 func (u *Upstream) sweep(now time.Time) {
 	for _, e := range u.endpoints {

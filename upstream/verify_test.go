@@ -238,6 +238,48 @@ func TestPooledConnectionEndsWithItsPath(t *testing.T) {
 	}
 }
 
+// UP-12, REV-04: a status that is not known any more is not good.
+func TestPooledConnectionEndsWithItsCRL(t *testing.T) {
+	t.Parallel()
+	d := newDomain(t)
+	until := time.Now().Add(time.Hour).Truncate(time.Second)
+	der, err := d.ca.MakeCRL(devpki.CRLOptions{NextUpdate: until})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists, err := trust.ParseCRLs("test.crl", der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := trust.NewCRLSet(lists, trust.CRLOptions{LeafOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := trust.NewBundle(d.bundle.Origin(), trust.BundleOptions{Anchors: d.bundle.Anchors(), CRLs: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.publish(t, nil, bundle)
+	ln := serve(t, d.serverTLS(d.leaf(t, devpki.LeafOptions{URIs: []string{apiID}})), func(ctx *fasthttp.RequestCtx) {})
+	u := open(t, d.options(t, ln.addr()))
+	for _, tt := range []struct {
+		name   string
+		now    time.Time
+		reused bool
+		reason string
+	}{
+		{"at first", time.Now(), false, ""},
+		{"before the CRL's nextUpdate", until.Add(-time.Second), true, ""},
+		{"after it", until.Add(time.Second), false, ReasonUntrusted},
+	} {
+		d.now.Store(&tt.now)
+		_, _, result, err := forward(t, u, nil)
+		if reasonOf(err) != tt.reason || result.Reused != tt.reused {
+			t.Errorf("%s: Forward() = reused %v, %v, want reused %v, reason %q", tt.name, result.Reused, err, tt.reused, tt.reason)
+		}
+	}
+}
+
 // UP-12, REV-05.
 func TestPooledConnectionIsJudgedAgain(t *testing.T) {
 	t.Parallel()
@@ -323,7 +365,7 @@ func TestStreamEndsWhenTheBackendIsDenied(t *testing.T) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("pay.example")
-	if _, err := u.Forward(grantFor(t, "pay"), &req, &resp); err != nil {
+	if _, err := u.Forward(grantFor(t, "pay"), &req, &resp, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer close(more)

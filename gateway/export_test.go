@@ -1,0 +1,10 @@
+package gateway
+
+import "unsafe"
+
+// OnArrival has f called for every connection whose handshake is done, before it is
+// registered. To be set before [Gateway.Serve].
+func (g *Gateway) OnArrival(f func()) { g.arriving = f }
+
+// ConnectionBytes is the size of what the gateway itself keeps of a connection.
+const ConnectionBytes = unsafe.Sizeof(edgeConn{})
