@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"os"
@@ -86,8 +87,8 @@ func summary(c *Config) string {
 		return err.Error()
 	}
 	for _, d := range domains {
-		line("trust domain %s: %s, leaves live %v, skew %v, assurance %v", d.Origin, d.Path,
-			d.Options.MaxCertificateLifetime, d.Options.NotBeforeSkew, d.Options.Assurance != nil)
+		line("trust domain %s: %s, leaves live %v, skew %v, assurance %.8x", d.Origin, d.Path,
+			d.Options.MaxCertificateLifetime, d.Options.NotBeforeSkew, sha256.Sum256(d.Options.Assurance.AppendDigest(nil)))
 		for _, v := range []*TrustDomainFile{&d, d.Shadow} {
 			if v != nil && (v.Fetched || len(v.CRLs) > 0 || v == d.Shadow) {
 				line("  fetched %v, stale after %v; CRLs %v %+v; algorithms %q, at least %v, EKU %v", v.Fetched, v.MaxStale, v.CRLs, v.CRL, v.Options.Algorithms, v.Options.MinMIAL, v.Options.RequireEKU)

@@ -50,7 +50,6 @@ type BundleEndpoint struct {
 	BootstrapPath string
 	RootsPath     string
 	Path          string
-	MaxStale      time.Duration
 }
 
 // WorkloadAPI is a SPIFFE Workload API, what is wanted of it, and the files that
@@ -69,9 +68,8 @@ type WorkloadCredential struct {
 
 // CRLEndpoint is the URL of a CRL and the file that keeps it.
 type CRLEndpoint struct {
-	Origin workloadid.Origin
-	URL    string
-	Path   string
+	URL  string
+	Path string
 }
 
 // TrustDomains returns the sources of trust in the order of their origins.
@@ -120,7 +118,7 @@ func (c *Config) eachTrustDomain(f func(workloadid.Origin, TrustDomain) error) e
 }
 
 func grading(td TrustDomain) (*assurance.Profile, error) {
-	o := assurance.Options{MaxLifetime: time.Duration(td.AssuranceMaxLifetime)}
+	o := assurance.Options{MaxLifetime: time.Duration(td.AssuranceMaxLifetime), MaxAge: time.Duration(td.AssuranceMaxAge)}
 	for _, s := range td.Assurance {
 		o.Statements = append(o.Statements, assurance.Statement{
 			IssuerSPKI: s.IssuerSPKISHA256, PolicyOID: s.PolicyOID,
@@ -204,7 +202,7 @@ func (c *Config) BundleEndpoints() []BundleEndpoint {
 		if f := td.Anchors.Federation; f != nil {
 			e := BundleEndpoint{
 				Origin: origin, URL: f.URL, Profile: f.Profile, ID: f.EndpointSPIFFEID,
-				Path: c.anchorsPath(origin, td.Anchors), MaxStale: time.Duration(td.Anchors.MaxStale),
+				Path: c.anchorsPath(origin, td.Anchors),
 			}
 			if f.BootstrapFile != "" {
 				e.BootstrapPath = c.path(f.BootstrapFile)
@@ -251,13 +249,13 @@ func (c *Config) WorkloadAPIs() []WorkloadAPI {
 // CRLEndpoints returns the URLs of CRLs, each once.
 func (c *Config) CRLEndpoints() []CRLEndpoint {
 	var all []CRLEndpoint
-	_ = c.eachTrustDomain(func(origin workloadid.Origin, td TrustDomain) error {
+	_ = c.eachTrustDomain(func(_ workloadid.Origin, td TrustDomain) error {
 		if td.CRL == nil {
 			return nil
 		}
 		for _, address := range td.CRL.URLs {
 			if !slices.ContainsFunc(all, func(e CRLEndpoint) bool { return e.URL == address }) {
-				all = append(all, CRLEndpoint{Origin: origin, URL: address, Path: c.crlPath(address)})
+				all = append(all, CRLEndpoint{URL: address, Path: c.crlPath(address)})
 			}
 		}
 		return nil

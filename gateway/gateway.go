@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,10 @@ type Options struct {
 	// RefusalGrace is how long a response in flight may go on after its caller was
 	// refused because trust changed; 5 s.
 	RefusalGrace time.Duration
+	// UnknownIssuer, if set, is told the origin that a caller claims whose chain leads
+	// to no anchor of it: it may have a new one. It is called on the goroutine of the
+	// handshake, must not block, and may be called as often as strangers like.
+	UnknownIssuer func(workloadid.Origin)
 	// HandshakeTokens is how many handshakes may compute at once, over all
 	// listeners; half of GOMAXPROCS by default, at least one.
 	HandshakeTokens int
@@ -125,6 +130,19 @@ func (g *Gateway) Swap(p *Program) {
 		}
 		old.Close(ctx)
 	}()
+}
+
+// SetScopes changes what listeners admit, by their names; one that is not named keeps
+// its scope. Handshakes that begin from now on are judged for it, and so is every
+// caller who is connected, within the time that a change of trust takes.
+func (g *Gateway) SetScopes(scopes map[string]*verifycache.Scope) {
+	for _, l := range g.listeners {
+		if scope := scopes[l.name]; scope != nil && !slices.Equal(scope.Origins(), l.tls.Scope().Origins()) {
+			l.tls.SetScope(scope)
+		}
+	}
+	g.live.scopes.Add(1) // after the scopes: who sees it judges by them
+	g.rejudger.wake()
 }
 
 // use returns the program in force and keeps its upstreams open until it is

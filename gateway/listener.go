@@ -9,10 +9,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"verigate/certpath"
 	"verigate/handoff"
 	"verigate/http1gate"
 	"verigate/tlsterm"
-	"verigate/verifycache"
 )
 
 // ListenerOptions describes one listener: how it terminates TLS and how it speaks
@@ -36,7 +36,6 @@ type listener struct {
 	gateway *Gateway
 	name    string
 	options ListenerOptions // complete
-	scope   *verifycache.Scope
 	limits  http1gate.Limits
 	tls     *tlsterm.Listener
 	server  *fasthttp.Server
@@ -63,8 +62,8 @@ func (g *Gateway) listen(o ListenerOptions) (*listener, error) {
 	o.HTTP1.Reserved = Reserved
 	o.TLS.Cache, o.TLS.Trust, o.TLS.Limiter = g.options.Cache, g.options.Trust, g.limiter
 	o.TLS.NextProtos = []string{"http/1.1"}
-	o.TLS.Observer = g.options.Telemetry.Observer(o.TLS.Name)
-	l := &listener{gateway: g, name: o.TLS.Name, options: o, scope: o.TLS.Scope, limits: o.HTTP1}
+	o.TLS.Observer = g.observer(o.TLS.Name)
+	l := &listener{gateway: g, name: o.TLS.Name, options: o, limits: o.HTTP1}
 	l.server = &fasthttp.Server{
 		Handler:       l.serveHTTP1,
 		ExpectHandler: l.expectHTTP1,
@@ -88,6 +87,24 @@ func (g *Gateway) listen(o ListenerOptions) (*listener, error) {
 	var err error
 	l.tls, err = tlsterm.Listen(o.TLS)
 	return l, err
+}
+
+// observer tells telemetry of everything, and the owner of the gateway of issuers
+// that nobody knows.
+func (g *Gateway) observer(name string) tlsterm.Observer {
+	o := g.options.Telemetry.Observer(name)
+	tell := g.options.UnknownIssuer
+	if tell == nil {
+		return o
+	}
+	record := o.Handshake
+	o.Handshake = func(h *tlsterm.Handshake) {
+		record(h)
+		if fault := h.Verdict.Err; fault != nil && (fault.Reason == certpath.ReasonUntrustedChain || fault.Reason == certpath.ReasonBadSignature) {
+			tell(h.Verdict.ID.Origin())
+		}
+	}
+	return o
 }
 
 // serve serves connections, each on a goroutine of its own, until the listener

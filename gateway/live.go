@@ -14,7 +14,8 @@ import (
 // callers, so that a change of trust reaches those whom it concerns and leaves the
 // others alone.
 type live struct {
-	store *trust.Store
+	store  *trust.Store
+	scopes atomic.Uint64 // how often what listeners admit was changed
 
 	mu      sync.Mutex
 	domains map[workloadid.Origin]*domain // never more than the listeners admit
@@ -53,10 +54,11 @@ type standard struct {
 	// The shadow has no effect on anybody, but what it says is counted, and whoever
 	// publishes one wants to know about connections that are open.
 	shadow, shadowCRLs trust.Digest
+	scopes             uint64 // of live
 }
 
-func standardOf(s *trust.Snapshot, o workloadid.Origin) standard {
-	of := standard{deny: s.Deny().Digest()}
+func standardOf(s *trust.Snapshot, scopes uint64, o workloadid.Origin) standard {
+	of := standard{deny: s.Deny().Digest(), scopes: scopes}
 	bundle := s.Bundle(o)
 	if bundle == nil {
 		return of
@@ -69,9 +71,9 @@ func standardOf(s *trust.Snapshot, o workloadid.Origin) standard {
 }
 
 // current returns what peers of d are judged by now. As long as nothing was
-// published that costs two atomic loads.
+// published that costs three atomic loads.
 func (d *domain) current() *view {
-	if v := d.view.Load(); v.snapshot == d.live.store.Load() {
+	if v := d.view.Load(); v.snapshot == d.live.store.Load() && v.standard.scopes == d.live.scopes.Load() {
 		return v
 	}
 	return d.advance()
@@ -83,12 +85,12 @@ func (d *domain) advance() *view {
 	d.live.mu.Lock()
 	defer d.live.mu.Unlock()
 	// Loaded with the lock held, or a slow goroutine could put an older one back.
-	old, snapshot := d.view.Load(), d.live.store.Load()
-	if old.snapshot == snapshot {
+	old, snapshot, scopes := d.view.Load(), d.live.store.Load(), d.live.scopes.Load()
+	if old.snapshot == snapshot && old.standard.scopes == scopes {
 		return old
 	}
 	v := &view{snapshot, old.standard}
-	if s := standardOf(snapshot, d.origin); s != *old.standard {
+	if s := standardOf(snapshot, scopes, d.origin); s != *old.standard {
 		v.standard = &s
 	}
 	d.view.Store(v)
@@ -115,7 +117,7 @@ func (l *live) domain(o workloadid.Origin) *domain {
 	if d == nil {
 		d = &domain{live: l, origin: o}
 		s := l.store.Load()
-		of := standardOf(s, o)
+		of := standardOf(s, l.scopes.Load(), o)
 		d.view.Store(&view{s, &of})
 		l.domains[o] = d
 	}

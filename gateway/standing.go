@@ -61,8 +61,8 @@ func (c *edgeConn) arrive(now time.Time) bool {
 	case c.refusal.Load() != nil:
 	case c.judged == v.standard: // the rejudger was faster, and knew of no findings
 		c.accept(v, c.path, c.grade, time.Unix(0, c.until))
-	case c.judged == nil && peer.Snapshot() == v.snapshot.Digest():
-		c.accept(v, peer.Path(), peer.Grade(), c.handshakeUntil(v))
+	case c.judged == nil && peer.Snapshot() == v.snapshot.Digest() && c.tls.Scope() == c.listener.tls.Scope():
+		c.accept(v, peer.Path(), peer.Grade(), earlier(peer.Path().NotAfter(), peer.Until()))
 	}
 	return c.stands(now) == nil
 }
@@ -78,21 +78,6 @@ func clientNetwork(a netip.Addr) netip.Addr {
 		return a
 	}
 	return p.Addr()
-}
-
-// handshakeUntil returns when time alone may change the verdict of the handshake:
-// the end of the path, a CRL's, or of what a grade says. Counted from the
-// connection's start, because the handshake was judged after that: what passed
-// meanwhile is judged anew at once.
-func (c *edgeConn) handshakeUntil(v *view) time.Time {
-	path := c.tls.Peer().Path()
-	until := path.NotAfter()
-	bundle := v.snapshot.Bundle(c.domain.origin)
-	if bundle == nil {
-		return until
-	}
-	_, graded := bundle.Options().Assurance.GradeAt(path.Evidence(), c.tls.Start())
-	return earlier(until, earlier(graded, bundle.CRLs().Boundary(c.tls.Start())))
 }
 
 // earlier returns the earlier of two moments; zero is never.
@@ -159,7 +144,7 @@ func (c *edgeConn) judge(v *view) {
 		}
 	}()
 	cache := c.listener.gateway.options.Cache
-	verdict := cache.Rejudge(c.path, c.tls.Chain(), certpath.RoleClient, c.listener.scope, v.snapshot)
+	verdict := cache.Rejudge(c.path, c.tls.Chain(), certpath.RoleClient, c.listener.tls.Scope(), v.snapshot)
 	if !verdict.Accepted() {
 		c.refuse(cause, verdict.Err)
 		return

@@ -282,7 +282,7 @@ func (a *attempt) admit(tlsConn *tls.Conn) (*Conn, error) {
 		resumption: a.offer.outcome(a.resumed),
 	}
 	if a.verdict.Accepted() {
-		conn.peer = Peer{path: a.verdict.Path, grade: a.verdict.Grade, snapshot: a.snapshot, expiry: end}
+		conn.peer = Peer{path: a.verdict.Path, grade: a.verdict.Grade, snapshot: a.snapshot, until: a.verdict.Until, expiry: end}
 		a.l.o.Cache.Remember(&a.verdict)
 	} else {
 		conn.rejection = a.verdict.Err

@@ -17,6 +17,7 @@ type Peer struct {
 	path     *certpath.Path
 	grade    assurance.Grade
 	snapshot trust.Digest
+	until    time.Time
 	expiry   time.Time
 }
 
@@ -58,6 +59,15 @@ func (p *Peer) Expiry() time.Time {
 		return time.Time{}
 	}
 	return p.expiry
+}
+
+// Until returns when the passing of time alone may change the verdict about the
+// peer; see verifycache.Verdict. It is zero for nobody.
+func (p *Peer) Until() time.Time {
+	if p == nil {
+		return time.Time{}
+	}
+	return p.until
 }
 
 // Snapshot returns the digest of the trust snapshot that the peer was judged by.

@@ -19,6 +19,7 @@ import (
 	"verigate/trust/files"
 	"verigate/trust/mirror"
 	"verigate/verifycache"
+	"verigate/workloadid"
 )
 
 // app is a running gateway with everything that it is composed of.
@@ -95,6 +96,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 		program.Close(noWait())
 		return a, invalid(err)
 	}
+	options.UnknownIssuer = a.unknownIssuer
 	if a.gateway, err = gateway.New(options, program); err != nil {
 		program.Close(noWait())
 		return a, placed(c, err)
@@ -150,6 +152,9 @@ func (a *app) fetched() {
 		f.Refresh()
 	}
 }
+
+// unknownIssuer has the bundle of an origin fetched before its time.
+func (a *app) unknownIssuer(origin workloadid.Origin) { a.currentRemotes().hint(origin) }
 
 func (a *app) deps() config.Deps {
 	return config.Deps{
@@ -304,6 +309,10 @@ func (a *app) apply() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	scopes, err := c.Scopes()
+	if err != nil {
+		return nil, err
+	}
 	before, err := sources(old)
 	if err != nil {
 		return nil, err
@@ -324,6 +333,7 @@ func (a *app) apply() (*config.Config, error) {
 		return nil, errors.Join(err, a.files.Replace(before))
 	}
 	a.gateway.Swap(program)
+	a.gateway.SetScopes(scopes)
 	wanted := a.currentRemotes().wanted
 	if err := mirror.Prune(kept.paths(), wanted.paths()); err != nil {
 		a.log.Warn("a copy of what is no longer wanted could not be removed", "error", err)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -149,8 +151,8 @@ func TestRevocationReachesConnectionsTicketsAndTheCache(t *testing.T) {
 
 	d.revoke(t, d.shop.Chain[0].SerialNumber)
 	// No request: the gateway has to end the connection by itself.
-	if _, err := in.ReadByte(); err == nil {
-		t.Fatal("the open connection of a revoked workload brought an octet; want its end")
+	if _, err := in.ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the open connection of a revoked workload: %v; want its end", err)
 	}
 	refused := d.dial(t, p, d.shop, sessions)
 	if status, err := ask(refused, bufio.NewReader(refused)); err == nil {
@@ -163,7 +165,12 @@ func TestRevocationReachesConnectionsTicketsAndTheCache(t *testing.T) {
 		t.Errorf("the other workload's open connection: %d, %v; want 200", status, err)
 	}
 
+	// Records come a moment after what clients see.
 	s := p.status(t)
+	eventually(t, func() bool {
+		s = p.status(t)
+		return len(s.Ended) > 0 && len(s.Refusals) > 0 && s.Resumption.Handshakes["rejected"] > 0
+	})
 	if len(s.Ended) == 0 || s.Ended[0].Reason != "revoked" || s.Ended[0].Identity != "spiffe://prod.example/shop" {
 		t.Errorf("/status has ended connections %+v; want one of spiffe://prod.example/shop, revoked", s.Ended)
 	}
@@ -267,16 +274,14 @@ trust_domains:
     anchors: {federation: {url: %q, profile: https_web, roots_file: web.pem}}
 routes:%s`, before, endpoint.URL, after))
 
+	d.client = d.shop.TLS()
 	reach := func(p *process) bool {
-		c := d.dial(t, p, d.shop, nil)
-		status, _ := ask(c, bufio.NewReader(c))
-		return status == 200
+		status, _, err := d.get(p, "/")
+		return err == nil && status == 200
 	}
 	p := d.run(t)
-	for deadline := time.Now().Add(patience); !reach(p); {
-		if time.Now().After(deadline) {
-			t.Fatal("the workload is still refused, want it accepted once its bundle was fetched")
-		}
+	if !eventually(t, func() bool { return reach(p) }) {
+		t.Fatal("the workload is still refused, want it accepted once its bundle was fetched")
 	}
 	p.signal(t, os.Interrupt)
 	p.wait(t)
@@ -286,13 +291,68 @@ routes:%s`, before, endpoint.URL, after))
 	if !reach(p) {
 		t.Error("after a restart without the endpoint the workload is refused, want the copy to be in force")
 	}
-	for deadline := time.Now().Add(patience); ; {
+	if !eventually(t, func() bool {
 		code, body := p.ask(t, "/readyz")
-		if code == 200 && strings.Contains(body, "degraded:\nfederation spiffe://prod.example") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("GET /readyz = %d, %q; want it ready and the endpoint named", code, body)
+		return code == 200 && strings.Contains(body, "degraded:\nfederation spiffe://prod.example")
+	}) {
+		_, body := p.ask(t, "/readyz")
+		t.Errorf("GET /readyz = %q; want it ready and the endpoint named", body)
+	}
+}
+
+// FED-09: a reload can change whom a listener admits. Who is not admitted any more is
+// sent away, and whoever is admitted now gets in.
+func TestAReloadChangesWhomAListenerAdmits(t *testing.T) {
+	t.Parallel()
+	d := newDepth(t)
+	partner, err := devpki.NewRoot(devpki.CAOptions{Name: "partner root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.write(t, "partner.pem", string(devpki.CertificatesPEM(partner.Certificate)))
+	p := d.run(t)
+	idle := d.dial(t, p, d.shop, nil)
+	in := bufio.NewReader(idle)
+	if status, err := ask(idle, in); status != 200 || err != nil {
+		t.Fatalf("a request before the reload: %d, %v; want 200", status, err)
+	}
+	file := filepath.Join(d.dir, "gateway.yaml")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.write(t, "gateway.yaml", strings.NewReplacer(
+		"trust_domains: [spiffe://prod.example]", "trust_domains: [spiffe://partner.example]",
+		"routes:", "  spiffe://partner.example: {anchors: {file: partner.pem}}\nroutes:",
+	).Replace(string(before)))
+	p.signal(t, syscall.SIGHUP)
+	if _, err := in.ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the open connection of a workload that is not admitted any more: %v; want its end", err)
+	}
+	refused := d.dial(t, p, d.shop, nil)
+	if status, err := ask(refused, bufio.NewReader(refused)); err == nil {
+		t.Errorf("a new connection of it: %d, want a refused handshake", status)
+	}
+	d.write(t, "gateway.yaml", string(before))
+	p.signal(t, syscall.SIGHUP)
+	d.client = d.shop.TLS()
+	if !eventually(t, func() bool { status, _, err := d.get(p, "/"); return err == nil && status == 200 }) {
+		t.Error("after the list was put back the workload is still refused")
+	}
+}
+
+// eventually asks done now and then until it is, and reports whether it was in time.
+func eventually(t *testing.T, done func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(patience)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return false
 		}
 	}
+	return true
 }
