@@ -95,6 +95,14 @@ func checkLimits(chain []*x509.Certificate, maxSANs int) *Error {
 				Want:   fmt.Sprintf("at most %d", MaxChainBytes),
 			}
 		}
+		if !isThreeElements(c.Raw) {
+			return &Error{
+				Reason: ReasonMalformed,
+				Depth:  depth,
+				Found:  "octets or bits behind the signature of " + subjectOf(c),
+				Want:   "what is signed, the algorithm, the signature and nothing else (RFC 5280 §4.1)",
+			}
+		}
 		if c.SerialNumber.BitLen() > 8*maxSerialBytes {
 			return &Error{
 				Reason: ReasonMalformed,
@@ -128,4 +136,23 @@ func checkLimits(chain []*x509.Certificate, maxSANs int) *Error {
 		}
 	}
 	return nil
+}
+
+// isThreeElements reports whether a certificate is nothing but its three parts.
+// crypto/x509 reads over what stands behind them, which nobody has signed: anybody
+// could make as many certificates as he likes of one, and fill with them whatever is
+// found by its octets.
+func isThreeElements(der []byte) bool {
+	_, rest, after, ok := element(der)
+	if !ok || len(after) != 0 {
+		return false
+	}
+	var signature []byte
+	for range 3 {
+		if _, signature, rest, ok = element(rest); !ok {
+			return false
+		}
+	}
+	// Signatures are whole octets; crypto/x509 would shift away others' spare bits.
+	return len(rest) == 0 && len(signature) > 0 && signature[0] == 0
 }
