@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"verigate/tlsterm"
 	"verigate/upstream"
 	"verigate/verifycache"
+	"verigate/workloadid"
 )
 
 // start serves o on loopback and returns the address.
@@ -193,10 +195,12 @@ func TestProfilesAreServedOnlyWhenSwitchedOn(t *testing.T) {
 func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)
+	caller := must(workloadid.Parse("spiffe://prod.example/x"))(t)
 	address := start(t, Options{Status: func() Status {
 		return Status{
 			Listeners:   []ListenerStatus{{Name: "edge"}},
 			Trust:       TrustStatus{Bundles: []BundleStatus{{Anchors: []AnchorStatus{{}}}}},
+			Sources:     []SourceStatus{{Name: "spiffe://partner.example"}},
 			Credentials: []CredentialStatus{{Name: "edge.pem"}},
 			Cache:       CacheOf(verifycache.Stats{Hits: 3, Misses: 1}),
 			Routes:      []RouteStatus{{Name: "api"}},
@@ -204,8 +208,9 @@ func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 				{Address: "10.0.0.1:1", InFlight: 2, LastError: "refused", LastErrorAt: now, PeerID: "spiffe://prod.example/api"},
 			}})},
 			Audit: AuditOf(telemetry.AuditStatus{Enabled: true, Dropped: 7, LastError: "disk full"}),
-			Ended: ConnectionEndsOf([]telemetry.RefusedConnection{{
-				Time: now, Listener: "edge", ConnID: 42, Identity: "spiffe://prod.example/x", Life: 90 * time.Second, Cause: "trust", Reason: "revoked",
+			ConnectionEnds: ConnectionEndsOf([]telemetry.ConnectionEnd{{
+				Time: now, Listener: "edge", ConnID: 42, Remote: netip.MustParseAddrPort("192.0.2.7:51514"), Identity: caller,
+				Start: now.Add(-90 * time.Second), Cause: "trust", Reason: "revoked", Err: errors.New("revoked at depth 0"),
 			}}),
 			Shadow: ShadowDifferencesOf([]telemetry.ShadowDifference{
 				{Identity: "spiffe://prod.example/x", Reason: "eku", Count: 17, Last: now},
@@ -249,11 +254,51 @@ func TestStatusIsSnakeCaseThroughout(t *testing.T) {
 		`"hit_ratio": 0.75`, `"in_flight": 2`, `"last_error_at": "2026-11-22T07:00:00Z"`, `"dropped": 7`,
 		`"peer_id": "spiffe://prod.example/api"`, `"reason": "expired"`, `"request_id": "6f1c"`, `"decision": "denied"`, `"subject": "CN=x"`,
 		`"connection": 41`, `"connection": 42`, `"connection": 43`, `"missing": "mial is 1, 3 required"`, `"hint": "it was not renewed"`,
-		`"authority_key_id": "0a0b"`, `"age_seconds": 90`, `"would": "refuse"`, `"would": "accept"`, `"count": 17`, `"secret_age_seconds": 60`, `"resumed": 5`,
+		`"authority_key_id": "0a0b"`, `"age_seconds": 90`, `"remote": "192.0.2.7:51514"`, `"error": "revoked at depth 0"`, `"would": "refuse"`, `"would": "accept"`, `"count": 17`, `"secret_age_seconds": 60`, `"resumed": 5`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("GET /status lacks %s:\n%s", want, body)
 		}
+	}
+}
+
+// What has not happened, and what a source does not have, is absent rather than the
+// year 1.
+func TestRemoteSourcesAreShown(t *testing.T) {
+	t.Parallel()
+	at := func(minute int) time.Time { return time.Date(2026, 11, 22, 7, minute, 0, 0, time.UTC) }
+	sequence := uint64(7)
+	tests := []struct {
+		claim string
+		value any
+		want  string
+	}{
+		{"all that there is to a source", SourceStatus{
+			Kind: "bundle", Name: "spiffe://partner.example", Source: "https://partner.example/bundle", Path: "/var/lib/verigate/bundle-spiffe-partner.example",
+			LastAttempt: at(3), LastSuccess: at(1), LastChange: at(0), LastFailure: at(3), LastError: "there is no answer", Reason: "unreachable", Failures: 2,
+			NextAttempt: at(4), IntervalSeconds: 300, Digest: "e5f6", Sequence: &sequence, NotAfter: at(59), Notes: []string{"two keys are not for X.509"},
+		}, `{"kind":"bundle","name":"spiffe://partner.example","source":"https://partner.example/bundle","path":"/var/lib/verigate/bundle-spiffe-partner.example",` +
+			`"last_attempt":"2026-11-22T07:03:00Z","last_success":"2026-11-22T07:01:00Z","last_change":"2026-11-22T07:00:00Z","last_failure":"2026-11-22T07:03:00Z",` +
+			`"last_error":"there is no answer","reason":"unreachable","failures":2,"next_attempt":"2026-11-22T07:04:00Z","interval_seconds":300,` +
+			`"digest":"e5f6","sequence":7,"not_after":"2026-11-22T07:59:00Z","notes":["two keys are not for X.509"]}`},
+		{"a source that was not asked yet", SourceStatus{Kind: "crl", Name: "http://crl.example/ca.crl", Source: "http://crl.example/ca.crl"},
+			`{"kind":"crl","name":"http://crl.example/ca.crl","source":"http://crl.example/ca.crl","failures":0}`},
+		{"a bundle that is fetched", BundleStatus{
+			Origin: "spiffe://partner.example", Digest: "e5f6", LoadedAt: at(0), WrittenAt: at(1), BelievedUntil: at(31), Anchors: []AnchorStatus{},
+		}, `{"origin":"spiffe://partner.example","digest":"e5f6","loaded_at":"2026-11-22T07:00:00Z","written_at":"2026-11-22T07:01:00Z",` +
+			`"believed_until":"2026-11-22T07:31:00Z","anchors":[]}`},
+		{"a bundle of nothing", BundleStatus{Anchors: []AnchorStatus{}}, `{"origin":"","digest":"","anchors":[]}`},
+	}
+	for _, tt := range tests {
+		if got, err := json.Marshal(tt.value); err != nil || string(got) != tt.want {
+			t.Errorf("%s: %s, %v; want %s", tt.claim, got, err, tt.want)
+		}
+	}
+	address := start(t, Options{Status: func() Status { return Status{Sources: []SourceStatus{{Kind: "crl", Name: "x", Source: "y"}}} }})
+	var shown struct{ Sources []map[string]any }
+	_, _, body := ask(t, "GET", address, "/status", nil)
+	if err := json.Unmarshal([]byte(body), &shown); err != nil || len(shown.Sources) != 1 || shown.Sources[0]["kind"] != "crl" {
+		t.Errorf("GET /status has sources %v (%v), want the one of kind crl", shown.Sources, err)
 	}
 }
 

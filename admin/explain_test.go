@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -171,45 +173,69 @@ func TestForeignPagesCannotAsk(t *testing.T) {
 // However many ask at once, callers of the gateway keep their processors.
 func TestQuestionsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
-	const questions = 8
-	var now, most atomic.Int64
-	entered, release := make(chan struct{}, questions), make(chan struct{})
-	address := start(t, Options{Explain: func(context.Context, *Question) (any, error) {
-		for n := now.Add(1); ; {
-			seen := most.Load()
-			if n <= seen || most.CompareAndSwap(seen, n) {
-				break
+	synctest.Test(t, func(t *testing.T) {
+		const questions = 8
+		var now atomic.Int64
+		release := make(chan struct{})
+		explain := explainHandler(&Options{Explain: func(context.Context, *Question) (any, error) {
+			now.Add(1)
+			<-release
+			now.Add(-1)
+			return "answered", nil
+		}})
+		answered := make(chan int, questions)
+		for range questions {
+			go func() {
+				r, w := httptest.NewRequest("POST", "/explain", strings.NewReader("x")), httptest.NewRecorder()
+				r.Header.Set("Content-Type", typePEM)
+				explain(w, r)
+				answered <- w.Code
+			}()
+		}
+		for left := questions; left > 0; left-- {
+			synctest.Wait() // until all who are left are being answered, or wait for that
+			if got, want := now.Load(), int64(min(left, questionsAtOnce)); got != want {
+				t.Errorf("%d of %d questions are answered at once, want %d", got, left, want)
+			}
+			release <- struct{}{}
+			if status := <-answered; status != http.StatusOK {
+				t.Errorf("POST /explain = %d, want 200 in the end", status)
 			}
 		}
-		entered <- struct{}{}
-		<-release
-		now.Add(-1)
-		return "answered", nil
-	}})
-	answered := make(chan int, questions)
-	for range questions {
-		go func() {
-			response, err := http.Post("http://"+address+"/explain", typePEM, strings.NewReader("x"))
-			if err != nil {
-				answered <- 0
-				return
-			}
-			response.Body.Close()
-			answered <- response.StatusCode
-		}()
-	}
-	for range questionsAtOnce {
-		<-entered
-	}
-	close(release)
-	for range questions {
-		if status := <-answered; status != http.StatusOK {
-			t.Errorf("POST /explain = %d, want 200 in the end", status)
+	})
+}
+
+// Whoever has gone does not have to be answered when its turn would come.
+func TestQuestionsOfThoseWhoHaveGoneAreNotAnswered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		release := make(chan struct{})
+		explain := explainHandler(&Options{Explain: func(context.Context, *Question) (any, error) {
+			asked.Add(1)
+			<-release
+			return "answered", nil
+		}})
+		ctx, leave := context.WithCancel(t.Context())
+		put := func(ctx context.Context) {
+			r := httptest.NewRequestWithContext(ctx, "POST", "/explain", strings.NewReader("x"))
+			r.Header.Set("Content-Type", typePEM)
+			explain(httptest.NewRecorder(), r)
 		}
-	}
-	if n := most.Load(); n != questionsAtOnce {
-		t.Errorf("%d questions were answered at once, want %d", n, questionsAtOnce)
-	}
+		for range questionsAtOnce {
+			go put(t.Context())
+		}
+		synctest.Wait()
+		go put(ctx)
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		if n := asked.Load(); n != questionsAtOnce {
+			t.Errorf("%d questions were asked, want only the %d of those who waited", n, questionsAtOnce)
+		}
+	})
 }
 
 func FuzzQuestion(f *testing.F) {

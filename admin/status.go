@@ -13,14 +13,16 @@ import (
 
 // Status is what /status shows. Times are RFC 3339 in UTC, durations seconds.
 type Status struct {
-	Version     string             `json:"version"`
-	StartedAt   time.Time          `json:"started_at"`
-	Ready       bool               `json:"ready"`
-	NotReady    []string           `json:"not_ready,omitempty"`
-	Degraded    []string           `json:"degraded,omitempty"`
-	Config      ConfigStatus       `json:"config"`
-	Listeners   []ListenerStatus   `json:"listeners"`
-	Trust       TrustStatus        `json:"trust"`
+	Version   string           `json:"version"`
+	StartedAt time.Time        `json:"started_at"`
+	Ready     bool             `json:"ready"`
+	NotReady  []string         `json:"not_ready,omitempty"`
+	Degraded  []string         `json:"degraded,omitempty"`
+	Config    ConfigStatus     `json:"config"`
+	Listeners []ListenerStatus `json:"listeners"`
+	Trust     TrustStatus      `json:"trust"`
+	// Sources are the remote ones that trust comes from.
+	Sources     []SourceStatus     `json:"sources"`
 	Credentials []CredentialStatus `json:"credentials"`
 	Cache       CacheStatus        `json:"cache"`
 	Routes      []RouteStatus      `json:"routes"`
@@ -32,9 +34,9 @@ type Status struct {
 	Shadow []ShadowDifferenceStatus `json:"shadow_differences"`
 	// Refusals are the last handshakes that were refused, newest first.
 	Refusals []RefusalStatus `json:"refusals"`
-	// Ended are the last live connections that ended because their caller was not
-	// accepted any more, newest first.
-	Ended []ConnectionEndStatus `json:"refused_connections"`
+	// ConnectionEnds are of the last live connections that ended because their caller
+	// was not accepted any more, newest first.
+	ConnectionEnds []ConnectionEndStatus `json:"refused_connections"`
 	// Denials are the last requests that were not served, newest first.
 	Denials []DenialStatus `json:"denials"`
 }
@@ -65,17 +67,52 @@ type TrustStatus struct {
 
 // BundleStatus is about the anchors of one origin.
 type BundleStatus struct {
-	Origin    string         `json:"origin"`
-	Digest    string         `json:"digest"`
-	Sequence  *uint64        `json:"sequence,omitempty"`
-	LoadedAt  time.Time      `json:"loaded_at,omitzero"`
-	LastError string         `json:"last_error,omitempty"`
-	Notes     []string       `json:"notes,omitempty"`
-	Anchors   []AnchorStatus `json:"anchors"`
+	Origin   string    `json:"origin"`
+	Digest   string    `json:"digest"`
+	Sequence *uint64   `json:"sequence,omitempty"`
+	LoadedAt time.Time `json:"loaded_at,omitzero"`
+	// WrittenAt is of the file: of a bundle that is fetched, when its source last
+	// confirmed it. BelievedUntil is when it ends if the source does not do so again;
+	// absent for a bundle that does not end in this way.
+	WrittenAt     time.Time      `json:"written_at,omitzero"`
+	BelievedUntil time.Time      `json:"believed_until,omitzero"`
+	LastError     string         `json:"last_error,omitempty"`
+	Notes         []string       `json:"notes,omitempty"`
+	Anchors       []AnchorStatus `json:"anchors"`
 	// Revocation is absent where nobody asks for revocation status.
 	Revocation *RevocationStatus `json:"revocation,omitempty"`
 	// Shadow is absent where nothing is tried out.
 	Shadow *ShadowStatus `json:"shadow,omitempty"`
+}
+
+// SourceStatus is about one item of trust that is fetched: a bundle, a CRL or a
+// credential.
+type SourceStatus struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`           // of the item: an origin, a URL, a credential
+	Source string `json:"source"`         // where it is fetched
+	Path   string `json:"path,omitempty"` // of the copy on disk
+	// LastSuccess is when the source last said that what is held is current, LastChange
+	// when that was something new. Times of what has not happened yet are absent.
+	LastAttempt time.Time `json:"last_attempt,omitzero"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastChange  time.Time `json:"last_change,omitzero"`
+	LastFailure time.Time `json:"last_failure,omitzero"`
+	// LastError is why the last attempt failed, empty if it did not, Reason its code in
+	// docs/federation.md, and Failures how many there were since the last success.
+	LastError string `json:"last_error,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Failures  int    `json:"failures"`
+	// NextAttempt is absent where the source tells by itself; IntervalSeconds is between
+	// attempts while all is well.
+	NextAttempt     time.Time `json:"next_attempt,omitzero"`
+	IntervalSeconds float64   `json:"interval_seconds,omitempty"`
+	// Digest is absent while nothing was learnt since the start: what is held may be a
+	// copy of before.
+	Digest   string    `json:"digest,omitempty"`
+	Sequence *uint64   `json:"sequence,omitempty"`
+	NotAfter time.Time `json:"not_after,omitzero"`
+	Notes    []string  `json:"notes,omitempty"`
 }
 
 // RevocationStatus is about the CRLs of one origin.
@@ -457,13 +494,17 @@ func DenialsOf(all []telemetry.Denial) []DenialStatus {
 
 // ConnectionEndsOf describes live connections that ended, in the order that they
 // come in.
-func ConnectionEndsOf(all []telemetry.RefusedConnection) []ConnectionEndStatus {
+func ConnectionEndsOf(all []telemetry.ConnectionEnd) []ConnectionEndStatus {
 	ends := []ConnectionEndStatus{}
 	for _, e := range all {
-		ends = append(ends, ConnectionEndStatus{
-			Time: e.Time.UTC(), Listener: e.Listener, Connection: e.ConnID, Remote: e.Remote, Identity: e.Identity,
-			AgeSeconds: e.Life.Seconds(), Cause: e.Cause, Reason: e.Reason, Error: e.Error, Cut: e.Cut,
-		})
+		status := ConnectionEndStatus{
+			Time: e.Time.UTC(), Listener: e.Listener, Connection: e.ConnID, Remote: e.Remote.String(), Identity: e.Identity.String(),
+			AgeSeconds: e.Life().Seconds(), Cause: e.Cause, Reason: e.Reason, Cut: e.Cut,
+		}
+		if e.Err != nil {
+			status.Error = e.Err.Error()
+		}
+		ends = append(ends, status)
 	}
 	return ends
 }

@@ -106,7 +106,7 @@ var reasonTable = [reasons]struct {
 	ReasonAlgorithmNotAllowed: {"algorithm_not_allowed", 5,
 		"A key or a signature of the path uses an algorithm that the algorithms of its trust domain leave out. Reissue with one that is listed, or add this one to the list."},
 	ReasonAssurance: {"assurance_below_minimum", 0,
-		"The path is graded below the least level that its trust domain demands. State what is known of the issuer, or find out why this workload is not better assured."},
+		"The path is graded below min_mial of its trust domain. State what is known of the issuer, or find out why this workload is not better assured."},
 }
 
 // String returns the stable code, such as "untrusted_chain", and "" for

@@ -26,13 +26,7 @@ func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) *Error {
 	if bundle.CRLs() == nil {
 		return nil
 	}
-	r := revocation{
-		set:          bundle.CRLs(),
-		certificates: path.certificates,
-		refs:         path.refs,
-		now:          now,
-		skew:         bundle.Options().NotBeforeSkew,
-	}
+	r := revocationOf(path, bundle, now)
 	return r.check()
 }
 
@@ -46,6 +40,17 @@ type revocation struct {
 	skew         time.Duration
 	// observe, if set, is told what comes of each CRL of the right name.
 	observe func(crl *trust.CRL, f finding)
+}
+
+// revocationOf asks the CRLs of bundle about path.
+func revocationOf(path *Path, bundle *trust.Bundle, now time.Time) revocation {
+	return revocation{
+		set:          bundle.CRLs(),
+		certificates: path.certificates,
+		refs:         path.refs,
+		now:          now,
+		skew:         bundle.Options().NotBeforeSkew,
+	}
 }
 
 // checkRevocation asks about a path that is not minted yet.

@@ -32,13 +32,7 @@ func ExplainRevocation(path *Path, bundle *trust.Bundle, now time.Time) []Revoca
 	if path.IsZero() || bundle == nil || bundle.CRLs() == nil {
 		return nil
 	}
-	r := revocation{
-		set:          bundle.CRLs(),
-		certificates: path.certificates,
-		refs:         path.refs,
-		now:          now,
-		skew:         bundle.Options().NotBeforeSkew,
-	}
+	r := revocationOf(path, bundle, now)
 	explained := make([]RevocationStatus, r.asked())
 	for depth := range explained {
 		e := &explained[depth]

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"verigate/workloadid"
@@ -13,6 +14,9 @@ func (d *document) checkSources(field string, origin workloadid.Origin, td Trust
 	d.checkAnchors(field+".anchors", origin, td.Anchors)
 	if td.CRL != nil {
 		d.checkCRL(field+".crl", td.CRL)
+	}
+	if td.Shadow != nil && reflect.DeepEqual(*td.Shadow, Shadow{}) {
+		d.at(field+".shadow", "a shadow without a difference tells nothing", "give what is to be tried, such as anchors: {file: next.pem}")
 	}
 	if s := td.Shadow; s != nil && s.CRL != nil {
 		if len(s.CRL.URLs) > 0 {

@@ -145,6 +145,7 @@ func (c *edgeConn) judge(v *view) {
 	}()
 	cache := c.listener.gateway.options.Cache
 	verdict := cache.Rejudge(c.path, c.tls.Chain(), certpath.RoleClient, c.listener.tls.Scope(), v.snapshot)
+	c.listener.gateway.options.Telemetry.ShadowJudged(c.tls.Peer().ID(), &verdict)
 	if !verdict.Accepted() {
 		c.refuse(cause, verdict.Err)
 		return

@@ -3,6 +3,7 @@ package handoff
 import (
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -261,6 +262,47 @@ func TestOwnGradeFollowsChanges(t *testing.T) {
 		step.change()
 		if got := w.own.Grade().MIAL; got != step.want {
 			t.Errorf("%s: Grade() is %v, want %v", step.claim, got, step.want)
+		}
+	}
+}
+
+// A CRL revokes the gateway as early as it revokes its peers: as clocks may differ
+// (PKIX-13).
+func TestOwnGradeFollowsCRLsAsEarlyAsClocksMayDiffer(t *testing.T) {
+	t.Parallel()
+	w := newGatewayWorld(t)
+	w.hold(devpki.LeafOptions{URIs: []string{edge}})
+	start := w.now.Truncate(time.Second)
+	list := func(ca *devpki.CA, o devpki.CRLOptions) *trust.CRL {
+		der, err := ca.MakeCRL(o)
+		w.check(err)
+		crls, err := trust.ParseCRLs("test.crl", der)
+		w.check(err)
+		return crls[0]
+	}
+	leaf, err := x509.ParseCertificate(w.source.held.TLS().Certificate[0])
+	w.check(err)
+	next := start.Add(time.Hour)
+	set, err := trust.NewCRLSet([]*trust.CRL{
+		list(w.issuing, devpki.CRLOptions{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(4 * time.Hour)}),
+		list(w.issuing, devpki.CRLOptions{Number: big.NewInt(2), ThisUpdate: next, NextUpdate: start.Add(4 * time.Hour), Revoked: []*big.Int{leaf.SerialNumber}}),
+	}, trust.CRLOptions{LeafOnly: true})
+	w.check(err)
+	const skew = 10 * time.Minute
+	bundle, err := trust.NewBundle(identity(t, edge).Origin(), trust.BundleOptions{
+		Anchors: []*x509.Certificate{w.root.Certificate}, CRLs: set, NotBeforeSkew: skew,
+	})
+	w.check(err)
+	snapshot, err := trust.NewSnapshot([]*trust.Bundle{bundle}, nil)
+	w.check(err)
+	w.store.Publish(snapshot)
+	for _, step := range []struct {
+		now  time.Time
+		want assurance.MIAL
+	}{{start, 1}, {next.Add(-skew - 1), 1}, {next.Add(-skew), 0}} {
+		w.now = step.now
+		if got := w.own.Grade().MIAL; got != step.want {
+			t.Errorf("%v before the CRL: Grade() is %v, want %v", next.Sub(step.now), got, step.want)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func judgeOwn(credential *trust.Credential, snapshot *trust.Snapshot, now time.T
 	}
 	var until time.Time
 	k.grade, until = bundle.Options().Assurance.GradeAt(path.Evidence(), now)
-	k.until = earliest(path.NotAfter(), until, bundle.CRLs().Boundary(now))
+	k.until = earliest(path.NotAfter(), until, bundle.RevocationBoundary(now))
 	return k
 }
 

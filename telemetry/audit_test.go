@@ -493,6 +493,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 		{"handshake", func() { tel.handshake(h, e) }},
 		{"Handshake that failed and a shadow accepts", func() { tel.Handshake(failed) }},
 		{"Handshake that is resumed and a shadow refuses", func() { tel.handshake(again, provenAgain) }},
+		{"ShadowJudged", func() { tel.ShadowJudged(provenAgain.id, &again.Verdict) }},
 	} {
 		if n := testing.AllocsPerRun(1000, tt.f); n != 0 {
 			t.Errorf("%s allocates %v times, want 0", tt.name, n)

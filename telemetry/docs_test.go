@@ -100,7 +100,7 @@ func examples(t *testing.T) string {
 	again, provenAgain := resumed(t)
 	add(func(l *line) { l.handshake(again, provenAgain, Trace{}) })
 	add(func(l *line) { l.request(understated(t), exampleTrace) })
-	add(func(l *line) { l.end(thrownOut(t), noon) })
+	add(func(l *line) { l.end(thrownOut(t)) })
 	replaced, broken := changed(), refusedChange()
 	add(func(l *line) { l.trust(&replaced, noon) })
 	add(func(l *line) { l.trust(&broken, noon) })
@@ -176,7 +176,7 @@ func TestAuditDocumentListsEveryMemberInOrder(t *testing.T) {
 			func(l *line) { l.request(anonymous, exampleTrace) },
 			func(l *line) { l.request(understated(t), exampleTrace) },
 		},
-		eventEnd:        {func(l *line) { l.end(thrownOut(t), noon) }},
+		eventEnd:        {func(l *line) { l.end(thrownOut(t)) }},
 		eventTrust:      {func(l *line) { l.trust(&broken, noon) }},
 		eventSuppressed: {func(l *line) { l.open(noon, eventSuppressed); l.unsigned("count", 1); l.close() }},
 		eventLost:       {func(l *line) { l.open(noon, eventLost); l.unsigned("count", 1); l.close() }},

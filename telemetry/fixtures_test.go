@@ -247,7 +247,7 @@ func refusedChange() TrustChange {
 // thrownOut is a live connection whose caller is not accepted any more.
 func thrownOut(t testing.TB) *ConnectionEnd {
 	return &ConnectionEnd{
-		Listener: "edge", ConnID: 42, Remote: netip.MustParseAddrPort("192.0.2.7:51514"),
+		Time: noon, Listener: "edge", ConnID: 42, Remote: netip.MustParseAddrPort("192.0.2.7:51514"),
 		Start:    noon.Add(-90 * time.Second),
 		Identity: id(t, "spiffe://prod.example/ns/shop/sa/checkout"),
 		Cause:    CauseTrust, Reason: certpath.ReasonRevoked.String(),

@@ -44,7 +44,8 @@ func (t *Telemetry) handshake(h *tlsterm.Handshake, e *evidence) {
 		tr = t.handshakeSpan(h, e)
 	}
 	t.measureHandshake(h, e, tr)
-	t.shadows.note(h, e)
+	outcome, difference := shadowOfHandshake(h)
+	t.shadows.note(e.who(), outcome, difference, h.Start.Add(h.Duration))
 	failed := h.Outcome != tlsterm.Accepted
 	if failed {
 		t.recent.add(h)
@@ -127,7 +128,7 @@ func (t *Telemetry) measureHandshake(h *tlsterm.Handshake, e *evidence, tr Trace
 		outcome: h.Outcome, accepted: v.Accepted(), resumed: h.Resumed, version: h.Version,
 		resumption: h.Resumption,
 	}
-	k.shadow, k.difference = shadowOf(h)
+	k.shadow, k.difference = shadowOfHandshake(h)
 	judged := v.Path != nil || v.Err != nil
 	if judged {
 		k.cache = uint8(v.Outcome) + 1
@@ -178,11 +179,7 @@ func (t *Telemetry) newHandshakeSeries(k handshakeKey) *handshakeSeries {
 		resumption: t.meter.with(MetricResumptions, k.listener, k.resumption.String()),
 	}
 	if k.shadow != shadowAbsent {
-		difference := ""
-		if k.difference != certpath.ReasonNone {
-			difference = k.difference.String()
-		}
-		s.shadow = t.meter.with(MetricShadowVerdicts, k.claimed, k.shadow.String(), difference)
+		s.shadow = t.newShadowSeries(shadowVerdict{k.claimed, k.shadow, k.difference})
 	}
 	if k.cache > 0 {
 		s.parse = t.meter.with(MetricIdentifierParse)
@@ -286,7 +283,7 @@ func (l *line) handshake(h *tlsterm.Handshake, e *evidence, tr Trace) {
 	if h.Verdict.Path != nil || h.Verdict.Err != nil {
 		l.text("cache", h.Verdict.Outcome.String(), maxShortField)
 	}
-	if outcome, reason := shadowOf(h); outcome.differs() {
+	if outcome, reason := shadowOfHandshake(h); outcome.differs() {
 		l.text("shadow", outcome.String(), maxShortField)
 		l.text("shadow_reason", reason.String(), maxShortField)
 	}

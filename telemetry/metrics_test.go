@@ -68,6 +68,7 @@ func everything(t testing.TB, tel *Telemetry) {
 	cut := thrownOut(t)
 	cut.Cause, cut.Cut = CauseTime, true
 	tel.ConnectionRefused(cut)
+	tel.ShadowJudged(e.id, &shadowed(h, certpath.ReasonExpired).Verdict)
 	tel.Rejudged(CauseTrust, 250, 3*time.Millisecond)
 	tel.Rejudged(CauseTrust, 0, 0)
 	tel.Findings("edge", assurance.Findings{})
@@ -109,6 +110,7 @@ func TestExpositionHasWhatHappened(t *testing.T) {
 		`verigate_assurance_findings_total{finding="shared_key",listener="edge"} 1`,
 		`verigate_assurance_findings_total{finding="many_networks",listener="edge"} 1`,
 		`verigate_shadow_verdicts_total{error_type="revoked",outcome="would_refuse",trust_domain="spiffe://prod.example"} 1`,
+		`verigate_shadow_verdicts_total{error_type="expired",outcome="would_refuse",trust_domain="spiffe://prod.example"} 1`,
 		`verigate_shadow_verdicts_total{error_type="untrusted_chain",outcome="would_accept",trust_domain="spiffe://prod.example"} 1`,
 		`verigate_crl_next_update_timestamp_seconds{trust_domain="spiffe://prod.example"} 1.78e+09`,
 		`verigate_crl_this_update_timestamp_seconds{trust_domain="spiffe://prod.example"} 1.77e+09`,
@@ -247,6 +249,7 @@ func TestIdentitiesAreNotLabels(t *testing.T) {
 		tel.Request(req)
 		end.Identity = e.id
 		tel.ConnectionRefused(end)
+		tel.ShadowJudged(e.id, &h.Verdict)
 	}
 	count := func() int { return strings.Count(scrape(t, tel, textFormat), "\nverigate_") }
 	record(0)

@@ -289,7 +289,7 @@ var instruments = []Instrument{
 		nil, nil},
 
 	{MetricShadowVerdicts, Counter, "{verification}",
-		"Chains that the shadow of their trust domain judged as well, by what it would change. error.type is why it would refuse, or why the chain is refused now.",
+		"Chains that the shadow of their trust domain judged as well, in handshakes and when live connections are judged anew, by what it would change. error.type is why it would refuse, or why the chain is refused now.",
 		[]string{LabelTrustDomain, LabelOutcome, LabelErrorType}, nil},
 	{MetricCRLNextUpdate, Gauge, "s",
 		"When the first of a trust domain's CRLs becomes stale, in seconds since 1970: the least nextUpdate.",

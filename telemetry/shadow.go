@@ -10,10 +10,11 @@ import (
 
 	"verigate/certpath"
 	"verigate/tlsterm"
+	"verigate/verifycache"
+	"verigate/workloadid"
 )
 
-// shadowOutcome is what the shadow of a trust domain would change about a
-// handshake.
+// shadowOutcome is what the shadow of a trust domain would change about a verdict.
 type shadowOutcome uint8
 
 // Values of the outcome label of [MetricShadowVerdicts].
@@ -24,7 +25,7 @@ const (
 )
 
 const (
-	shadowAbsent      shadowOutcome = iota // there is none, or the handshake proved nothing about it
+	shadowAbsent      shadowOutcome = iota // there is none, or nothing is proven about it
 	shadowAgrees                           // nothing
 	shadowWouldRefuse                      // it would refuse who is accepted
 	shadowWouldAccept                      // it would accept who is refused
@@ -47,16 +48,15 @@ func (o shadowOutcome) String() string {
 
 func (o shadowOutcome) differs() bool { return o == shadowWouldRefuse || o == shadowWouldAccept }
 
-// shadowOf compares the verdict about a chain with that of the shadow. The reason
-// is why one of the two refuses.
+// shadowOf compares the verdict about a chain, whose key was proven or not, with that
+// of the shadow. The reason is why one of the two refuses.
 //
 // A chain that is accepted and whose key was not proven says nothing: whoever
 // copied it long ago could make an operator believe that somebody would be refused
 // who has long had another one.
-func shadowOf(h *tlsterm.Handshake) (shadowOutcome, certpath.Reason) {
-	v := &h.Verdict
+func shadowOf(v *verifycache.Verdict, proven bool) (shadowOutcome, certpath.Reason) {
 	switch {
-	case v.Shadow == nil || v.Accepted() && h.Outcome != tlsterm.Accepted:
+	case v.Shadow == nil || v.Accepted() && !proven:
 		return shadowAbsent, certpath.ReasonNone
 	case v.Accepted() && v.Shadow.Err != nil:
 		return shadowWouldRefuse, v.Shadow.Err.Reason
@@ -66,16 +66,58 @@ func shadowOf(h *tlsterm.Handshake) (shadowOutcome, certpath.Reason) {
 	return shadowAgrees, certpath.ReasonNone
 }
 
+// shadowOfHandshake is shadowOf for the verdict of a handshake.
+func shadowOfHandshake(h *tlsterm.Handshake) (shadowOutcome, certpath.Reason) {
+	return shadowOf(&h.Verdict, h.Outcome == tlsterm.Accepted)
+}
+
+// shadowVerdict is what the metric of shadow verdicts tells apart.
+type shadowVerdict struct {
+	domain     string
+	outcome    shadowOutcome
+	difference certpath.Reason
+}
+
+// newShadowSeries returns the series of k.
+func (t *Telemetry) newShadowSeries(k shadowVerdict) *series {
+	difference := ""
+	if k.difference != certpath.ReasonNone {
+		difference = k.difference.String()
+	}
+	return t.meter.with(MetricShadowVerdicts, k.domain, k.outcome.String(), difference)
+}
+
+// ShadowJudged counts what the shadow says about a live connection that was judged
+// anew, as it is counted for handshakes, and remembers the difference if there is
+// one. id is whom the connection belongs to, and its key was proven; v is the new
+// verdict, which may refuse it. Without a shadow ShadowJudged does nothing.
+//
+// So an operator who changes a shadow sees what it would do to who is connected
+// already, and need not wait until all have come back.
+func (t *Telemetry) ShadowJudged(id workloadid.ID, v *verifycache.Verdict) {
+	outcome, reason := shadowOf(v, true)
+	if outcome == shadowAbsent {
+		return
+	}
+	k := shadowVerdict{t.domain(id), outcome, reason}
+	s := t.rejudged.get(k)
+	if s == nil {
+		s = t.rejudged.put(k, t.newShadowSeries(k))
+	}
+	s.add(1)
+	t.shadows.note(id, outcome, reason, t.now())
+}
+
 // ShadowDifference is an identity about which the shadow of its trust domain says
 // something else than the trust domain: who would be refused, or accepted, if the
-// two were exchanged. Anchors of one of them vouch for the identity; with Accepts,
-// and on a listener that does not admit rejected chains, its key was not proven.
+// two were exchanged. Anchors of one of them vouch for the identity; with Accepts its
+// key need not have been proven.
 type ShadowDifference struct {
 	Identity string
 	// Reason is why the shadow would refuse, or, with Accepts, why it is refused now.
 	Reason  string
 	Accepts bool
-	Count   uint64
+	Count   uint64 // of handshakes, and of times that a live connection was judged anew
 	Last    time.Time
 }
 
@@ -111,15 +153,13 @@ func newShadowTable(limit int) *shadowTable {
 	return &shadowTable{limit: limit, known: make(map[shadowKey]*list.Element)}
 }
 
-// note remembers h if the shadow would change its outcome. It allocates for
-// differences that it does not know yet.
-func (s *shadowTable) note(h *tlsterm.Handshake, e *evidence) {
-	outcome, reason := shadowOf(h)
+// note remembers what the shadow said about id at that moment, if it would change
+// the verdict. It allocates for differences that it does not know yet.
+func (s *shadowTable) note(id workloadid.ID, outcome shadowOutcome, reason certpath.Reason, at time.Time) {
 	if !outcome.differs() {
 		return
 	}
-	k := shadowKey{identity: e.who().String(), reason: reason, accepts: outcome == shadowWouldAccept}
-	at := h.Start.Add(h.Duration)
+	k := shadowKey{identity: id.String(), reason: reason, accepts: outcome == shadowWouldAccept}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	element := s.known[k]

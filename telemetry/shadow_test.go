@@ -2,11 +2,13 @@ package telemetry
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"verigate/certpath"
 	"verigate/tlsterm"
+	"verigate/verifycache"
 )
 
 func TestShadowDifferences(t *testing.T) {
@@ -106,5 +108,74 @@ func TestShadowDifferencesAreByReason(t *testing.T) {
 	got := tel.ShadowDifferences()
 	if len(got) != 3 || got[0].Reason != "revoked" || got[0].Count != 2 {
 		t.Errorf("ShadowDifferences() = %+v, want revoked twice in front of expired and untrusted_chain", got)
+	}
+}
+
+// A live connection that is judged anew counts like a handshake, and leaves no record
+// of one.
+func TestShadowOfLiveConnectionsCounts(t *testing.T) {
+	t.Parallel()
+	const checkout = "spiffe://prod.example/ns/shop/sa/checkout"
+	accepts := func(why certpath.Reason) *verifycache.Verdict {
+		h, _ := accepted(t)
+		return &shadowed(h, why).Verdict
+	}
+	refuses := func(why certpath.Reason) *verifycache.Verdict { return &shadowed(refused(t), why).Verdict }
+	unshadowed, _ := accepted(t)
+	tests := []struct {
+		claim   string
+		verdict *verifycache.Verdict
+		want    []ShadowDifference
+		series  string // without its name; empty: none
+	}{
+		{"without a shadow there is nothing to count", &unshadowed.Verdict, nil, ""},
+		{"both accept", accepts(certpath.ReasonNone), nil, `outcome="agrees"`},
+		{"both refuse", refuses(certpath.ReasonRevoked), nil, `outcome="agrees"`},
+		{"the shadow would refuse who may stay", accepts(certpath.ReasonRevoked),
+			[]ShadowDifference{{Identity: checkout, Reason: "revoked", Count: 2, Last: noon}}, `error_type="revoked",outcome="would_refuse"`},
+		{"the shadow would keep who is refused now", refuses(certpath.ReasonNone),
+			[]ShadowDifference{{Identity: checkout, Reason: "untrusted_chain", Accepts: true, Count: 2, Last: noon}},
+			`error_type="untrusted_chain",outcome="would_accept"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			var got []ShadowDifference
+			var text string
+			log := audited(t, func(o *Options) { o.Now = func() time.Time { return noon } }, func(tel *Telemetry) {
+				for range 2 {
+					tel.ShadowJudged(id(t, checkout), tt.verdict)
+				}
+				got, text = tel.ShadowDifferences(), scrape(t, tel, textFormat)
+			})
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("ShadowDifferences() = %+v, want %+v", got, tt.want)
+			}
+			const metric = "\nverigate_shadow_verdicts_total{"
+			want := metric + tt.series + `,trust_domain="spiffe://prod.example"} 2` + "\n"
+			if tt.series == "" && strings.Contains(text, metric) || tt.series != "" && !strings.Contains(text, want) {
+				t.Errorf("the series is not {%s} 2:\n%s", tt.series, text)
+			}
+			if records := events(t, log, "handshake"); len(records) != 0 {
+				t.Errorf("%d handshakes on record, want none: %s", len(records), log)
+			}
+		})
+	}
+}
+
+// Live connections and handshakes add to the same series and the same differences.
+func TestShadowOfLiveConnectionsAddsToThatOfHandshakes(t *testing.T) {
+	t.Parallel()
+	tel := start(t, nil)
+	h, e := accepted(t)
+	shadowed(h, certpath.ReasonRevoked)
+	tel.handshake(h, e)
+	tel.ShadowJudged(e.id, &h.Verdict)
+	if got := tel.ShadowDifferences(); len(got) != 1 || got[0].Count != 2 {
+		t.Errorf("ShadowDifferences() = %+v, want one, counted twice", got)
+	}
+	want := `verigate_shadow_verdicts_total{error_type="revoked",outcome="would_refuse",trust_domain="spiffe://prod.example"} 2`
+	if text := scrape(t, tel, textFormat); !strings.Contains(text, want+"\n") {
+		t.Errorf("exposition lacks %s:\n%s", want, text)
 	}
 }

@@ -83,7 +83,7 @@ type Telemetry struct {
 	meter   *meter
 	audit   *auditLog // nil: off
 	recent  *ring[*tlsterm.Handshake]
-	ends    *ring[RefusedConnection]
+	ends    *ring[ConnectionEnd]
 	denials *denialRing
 	shadows *shadowTable
 	sampler *sampler
@@ -93,6 +93,7 @@ type Telemetry struct {
 
 	handshakes table[handshakeKey, handshakeSeries]
 	requests   table[requestKey, requestSeries]
+	rejudged   table[shadowVerdict, series]
 	auditCount struct{ handshakes, requests, ends, trust *series }
 
 	configLoaded atomic.Int64 // seconds since 1970; 0: never
@@ -120,14 +121,14 @@ func New(o Options) (*Telemetry, error) {
 		now:     now,
 		meter:   newMeter(limit, now),
 		recent:  newRing[*tlsterm.Handshake](cmp.Or(o.RecentRefusals, 64)),
-		ends:    newRing[RefusedConnection](cmp.Or(o.RecentRefusals, 64)),
+		ends:    newRing[ConnectionEnd](cmp.Or(o.RecentRefusals, 64)),
 		denials: newDenialRing(cmp.Or(o.RecentDenials, 64)),
 		shadows: newShadowTable(cmp.Or(o.ShadowIdentities, 1024)),
 		sampler: newSampler(0),
 		hide:    o.HideIdentityPaths,
 		domains: make(map[workloadid.Origin]string, len(o.TrustDomains)),
 	}
-	t.handshakes.limit, t.requests.limit = limit, limit
+	t.handshakes.limit, t.requests.limit, t.rejudged.limit = limit, limit, limit
 	for _, origin := range o.TrustDomains {
 		t.domains[origin] = origin.String()
 	}

@@ -99,6 +99,17 @@ func (p ParsedAnchors) NotesAt(now time.Time) []string {
 	return notes
 }
 
+// NotAfter returns when the first of the anchors ends, and the zero time if there is
+// none.
+func (p ParsedAnchors) NotAfter() (first time.Time) {
+	for _, anchor := range p.Anchors {
+		if first.IsZero() || anchor.NotAfter.Before(first) {
+			first = anchor.NotAfter
+		}
+	}
+	return first
+}
+
 // document collects anchors while it is parsed.
 type document struct {
 	ParsedAnchors

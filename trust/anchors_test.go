@@ -424,3 +424,17 @@ func FuzzParseAnchors(f *testing.F) {
 		}
 	})
 }
+
+func TestNotAfterIsTheFirstEnd(t *testing.T) {
+	t.Parallel()
+	ending := func(hours int) *x509.Certificate {
+		return newRoot(t, devpki.CAOptions{NotAfter: issued.Add(time.Duration(hours) * time.Hour), NotBefore: issued.Add(-time.Hour)}).Certificate
+	}
+	p := trust.ParsedAnchors{Anchors: []*x509.Certificate{ending(2), ending(1), ending(3)}}
+	if got, want := p.NotAfter(), issued.Add(time.Hour); !got.Equal(want) {
+		t.Errorf("NotAfter() = %v, want %v", got, want)
+	}
+	if got := (trust.ParsedAnchors{}).NotAfter(); !got.IsZero() {
+		t.Errorf("NotAfter() without anchors = %v, want none", got)
+	}
+}

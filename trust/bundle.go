@@ -164,8 +164,9 @@ func (b *Bundle) sum() Digest {
 // Origin returns the origin that b has the anchors of.
 func (b *Bundle) Origin() workloadid.Origin { return b.origin }
 
-// Options returns what b was made from, with the anchors as [Bundle.Anchors]
-// has them and the algorithms in alphabetical order, each once. What it points to is not to be modified.
+// Options returns what b was made from, with the anchors as [Bundle.Anchors] has
+// them and the algorithms in alphabetical order, each once. What it points to is not
+// to be modified.
 func (b *Bundle) Options() BundleOptions { return b.options }
 
 // Anchors returns the anchors, each once, in an order that follows from their
@@ -181,6 +182,14 @@ func (b *Bundle) AnchorsNamed(rawSubject []byte) []*x509.Certificate {
 // CRLs returns the revocation lists of the origin, nil when there are none to
 // ask.
 func (b *Bundle) CRLs() *CRLSet { return b.options.CRLs }
+
+// RevocationBoundary returns the first moment after now at which the passing of time
+// alone can change what the CRLs say about peers of the origin: one comes into force,
+// by NotBeforeSkew before its thisUpdate as certificates do (PKIX-13), or one goes
+// stale. It is zero if there is none, and without CRLs. It does not allocate.
+func (b *Bundle) RevocationBoundary(now time.Time) time.Time {
+	return b.options.CRLs.boundary(now, b.options.NotBeforeSkew)
+}
 
 // Shadow returns the variant that peers are judged by without effect, or nil.
 func (b *Bundle) Shadow() *Bundle { return b.options.Shadow }

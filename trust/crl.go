@@ -90,12 +90,6 @@ func (c *CRL) Series() Digest {
 	return series.sum()
 }
 
-// MemoryBytes returns about how much memory the CRL takes.
-func (c *CRL) MemoryBytes() int {
-	const fixed = 1 << 10
-	return fixed + len(c.rawIssuer) + len(c.issuer) + len(c.keyID) + len(c.signed) + len(c.signature) + c.serials.size()
-}
-
 // Lookup returns what the CRL says of the certificate with the given serial number,
 // in the form of [CertRef], and whether it says anything. Whether the certificate is
 // one that the CRL speaks of is for the caller to know. It does not allocate.

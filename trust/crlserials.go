@@ -165,8 +165,3 @@ func (t *serialTable) find(serial *[20]byte) (Revocation, bool) {
 	}
 	return Revocation{}, false
 }
-
-// size returns the octets of memory that the set takes.
-func (s *revokedSerials) size() int {
-	return cap(s.short.rows) + cap(s.long.rows) + 4*(cap(s.short.limits)+cap(s.long.limits))
-}

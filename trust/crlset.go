@@ -28,12 +28,17 @@ type CRLOptions struct {
 }
 
 // CRLSet is the CRLs of one origin and how they are applied. It is immutable. The
-// nil *CRLSet says that nobody asks for revocation status.
+// nil *CRLSet says that nobody asks for revocation status; all methods can be called
+// on it.
 type CRLSet struct {
 	crls    []*CRL
 	options CRLOptions
 	scopes  map[string][][]*CRL // by the DER of the issuer's name
 	digest  Digest
+
+	// The moments at which a CRL comes into force, and those at which one has gone
+	// stale, in order.
+	begins, ends []time.Time
 }
 
 // NewCRLSet puts crls, in any order and with repetitions, together. A set without a
@@ -58,6 +63,7 @@ func NewCRLSet(crls []*CRL, o CRLOptions) (*CRLSet, error) {
 		return nil, &Error{Reason: ReasonTooLarge, Detail: fmt.Sprintf("%d CRLs, at most %d", len(s.crls), MaxCRLs)}
 	}
 	s.group()
+	s.order()
 	s.sum()
 	return s, nil
 }
@@ -84,6 +90,20 @@ next:
 	}
 }
 
+// order sorts the moments at which time changes what the set says. Every hit of a
+// cache asks for the next one, and there may be a thousand CRLs.
+func (s *CRLSet) order() {
+	for _, crl := range s.crls {
+		s.begins = append(s.begins, crl.thisUpdate)
+		if s.options.WhenStale != StaleAccept {
+			// The last moment still counts, so what follows it is the boundary.
+			s.ends = append(s.ends, crl.nextUpdate.Add(s.options.Grace).Add(1))
+		}
+	}
+	slices.SortFunc(s.begins, time.Time.Compare)
+	slices.SortFunc(s.ends, time.Time.Compare)
+}
+
 func (s *CRLSet) sum() {
 	c := newContent("verigate CRLs 1")
 	c.number(uint64(s.options.WhenStale))
@@ -105,13 +125,23 @@ func (s *CRLSet) Options() CRLOptions {
 }
 
 // CRLs returns all CRLs, each once, in an order that follows from their content. The
-// slice is not to be modified.
-func (s *CRLSet) CRLs() []*CRL { return s.crls }
+// slice is not to be modified. The nil set has none.
+func (s *CRLSet) CRLs() []*CRL {
+	if s == nil {
+		return nil
+	}
+	return s.crls
+}
 
 // Of returns the CRLs whose issuer is rawIssuer, the DER of a Name, octet for octet:
 // one list for each scope, with the latest thisUpdate first. The slices are not to
-// be modified. It does not allocate.
-func (s *CRLSet) Of(rawIssuer []byte) [][]*CRL { return s.scopes[string(rawIssuer)] }
+// be modified. The nil set has none. It does not allocate.
+func (s *CRLSet) Of(rawIssuer []byte) [][]*CRL {
+	if s == nil {
+		return nil
+	}
+	return s.scopes[string(rawIssuer)]
+}
 
 // Digest covers CRLs and options. That of the nil set is zero.
 func (s *CRLSet) Digest() Digest {
@@ -147,15 +177,17 @@ func (f Freshness) String() string {
 	return fmt.Sprintf("trust.Freshness(%d)", uint8(f))
 }
 
-// Freshness returns how crl, one of the set's, stands at now.
+// Freshness returns how crl, one of the set's, stands at now. The nil set tolerates
+// nothing.
 func (s *CRLSet) Freshness(crl *CRL, now time.Time) Freshness {
+	o := s.Options()
 	switch {
 	case now.Before(crl.thisUpdate):
 		return CRLToCome
 	case !now.After(crl.nextUpdate):
 		return CRLCurrent
-	case s.options.WhenStale == StaleAccept,
-		s.options.WhenStale == StaleGrace && !now.After(crl.nextUpdate.Add(s.options.Grace)):
+	case o.WhenStale == StaleAccept,
+		o.WhenStale == StaleGrace && !now.After(crl.nextUpdate.Add(o.Grace)):
 		return CRLTolerated
 	}
 	return CRLStale
@@ -163,23 +195,39 @@ func (s *CRLSet) Freshness(crl *CRL, now time.Time) Freshness {
 
 // Boundary returns the first moment after now at which the passing of time alone
 // can change what the set says: a thisUpdate that comes, a nextUpdate that passes
-// (with its grace). It is zero if there is none, and for the nil set.
-func (s *CRLSet) Boundary(now time.Time) time.Time {
-	var first time.Time
+// (with its grace). It is zero if there is none, and for the nil set. It takes a
+// binary search and does not allocate.
+//
+// It is about the CRLs by themselves. Whoever judges peers by them lets a CRL count
+// as early as clocks may differ, and asks [Bundle.RevocationBoundary].
+func (s *CRLSet) Boundary(now time.Time) time.Time { return s.boundary(now, 0) }
+
+// boundary is Boundary if a CRL counts by skew before its thisUpdate.
+func (s *CRLSet) boundary(now time.Time, skew time.Duration) time.Time {
 	if s == nil {
-		return first
+		return time.Time{}
 	}
-	consider := func(t time.Time) {
-		if t.After(now) && (first.IsZero() || t.Before(first)) {
-			first = t
+	begin, end := firstAfter(s.begins, now.Add(skew)), firstAfter(s.ends, now)
+	if !begin.IsZero() {
+		begin = begin.Add(-skew)
+	}
+	if begin.IsZero() || !end.IsZero() && end.Before(begin) {
+		return end
+	}
+	return begin
+}
+
+// firstAfter returns the first of sorted moments that is after now, and the zero time
+// if there is none.
+func firstAfter(moments []time.Time, now time.Time) time.Time {
+	i, _ := slices.BinarySearchFunc(moments, now, func(moment, now time.Time) int {
+		if moment.After(now) {
+			return 1
 		}
+		return -1
+	})
+	if i == len(moments) {
+		return time.Time{}
 	}
-	for _, crl := range s.crls {
-		consider(crl.thisUpdate)
-		if s.options.WhenStale != StaleAccept {
-			// The last moment still counts, so what follows it is the boundary.
-			consider(crl.nextUpdate.Add(s.options.Grace + 1))
-		}
-	}
-	return first
+	return moments[i]
 }

@@ -155,3 +155,70 @@ func TestCRLFreshness(t *testing.T) {
 		}
 	}
 }
+
+// TestRevocationBoundary compares the binary search with what it stands for: a CRL
+// counts from its thisUpdate on, sooner by what clocks may differ by (PKIX-13), and
+// ceases to when it has gone stale. Nothing that happens in between is a boundary,
+// and none is missed, whichever way the clock goes (CACHE-03).
+func TestRevocationBoundary(t *testing.T) {
+	t.Parallel()
+	ca := newRoot(t, devpki.CAOptions{})
+	var crls []*trust.CRL
+	for i := range 20 {
+		begin := issued.Add(time.Duration(i*i) * time.Second)
+		crls = append(crls, makeCRL(t, ca, devpki.CRLOptions{Number: big.NewInt(int64(i)), ThisUpdate: begin, NextUpdate: begin.Add(time.Duration(i%5+1) * time.Minute)}))
+	}
+	for _, o := range []trust.CRLOptions{{}, {WhenStale: trust.StaleGrace, Grace: time.Minute}, {WhenStale: trust.StaleAccept}} {
+		set := newCRLSet(t, o, crls...)
+		for _, skew := range []time.Duration{0, 5 * time.Second, time.Hour} {
+			bundle := newBundle(t, prod, trust.BundleOptions{CRLs: set, NotBeforeSkew: skew})
+			var moments []time.Time
+			for _, crl := range crls {
+				moments = append(moments, crl.ThisUpdate().Add(-skew))
+				if o.WhenStale != trust.StaleAccept {
+					moments = append(moments, crl.NextUpdate().Add(o.Grace+1))
+				}
+			}
+			next := func(now time.Time) (first time.Time) {
+				for _, m := range moments {
+					if m.After(now) && (first.IsZero() || m.Before(first)) {
+						first = m
+					}
+				}
+				return first
+			}
+			for _, m := range moments {
+				for _, now := range []time.Time{m.Add(-time.Second), m.Add(-1), m, m.Add(1)} {
+					if got, want := bundle.RevocationBoundary(now), next(now); !got.Equal(want) {
+						t.Errorf("policy %d, skew %v: RevocationBoundary(%v) = %v, want %v", o.WhenStale, skew, now, got, want)
+					}
+				}
+			}
+			if skew == 0 {
+				if got, want := set.Boundary(issued), bundle.RevocationBoundary(issued); !got.Equal(want) {
+					t.Errorf("policy %d: Boundary() = %v, want the bundle's %v if clocks do not differ", o.WhenStale, got, want)
+				}
+			}
+		}
+	}
+	if got := newBundle(t, prod, trust.BundleOptions{NotBeforeSkew: time.Hour}).RevocationBoundary(issued); !got.IsZero() {
+		t.Errorf("RevocationBoundary() without CRLs = %v, want none", got)
+	}
+}
+
+// TestNilCRLSet is what a bundle that asks for no status has, and whoever looks at it
+// need not know.
+func TestNilCRLSet(t *testing.T) {
+	t.Parallel()
+	ca := newRoot(t, devpki.CAOptions{})
+	crl := makeCRL(t, ca, devpki.CRLOptions{NextUpdate: issued.Add(time.Hour)})
+	var none *trust.CRLSet
+	if none.CRLs() != nil || none.Of(ca.Certificate.RawSubject) != nil || none.Options() != (trust.CRLOptions{}) || !none.Digest().IsZero() || !none.Boundary(issued).IsZero() {
+		t.Error("the nil set has CRLs, options, a digest or a boundary")
+	}
+	for after, want := range map[time.Duration]trust.Freshness{-1: trust.CRLToCome, 0: trust.CRLCurrent, time.Hour + 1: trust.CRLStale} {
+		if got := none.Freshness(crl, issued.Add(after)); got != want {
+			t.Errorf("Freshness() of the nil set %v after thisUpdate = %v, want %v", after, got, want)
+		}
+	}
+}

@@ -154,7 +154,8 @@ func (c *conn) receive(b *buffers, resp *fasthttp.Response) *Error {
 	c.wire.rollRead(c.u.o.BodyIdleTimeout)
 	resp.SetBodyStream(body, length)
 	// An event stream's header has to arrive before its first event.
-	resp.ImmediateHeaderFlush = length == chunked && b.in.Buffered() == 0
+	// A header whose body takes its time does not wait for it.
+	resp.ImmediateHeaderFlush = b.in.Buffered() == 0
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (q query) ask(id workloadid.ID, bundle *trust.Bundle, now time.Time) *answe
 	if crls := bundle.CRLs(); crls != nil && (a.Err != nil || isForked(q.chain, a.Path, bundle)) {
 		a.forked, a.crls = true, crls.Digest()
 		a.span.begin(now)
-		a.span.end(boundary(bundle, now.Add(-1)))
+		a.span.end(bundle.RevocationBoundary(now.Add(-1)))
 	}
 	if a.Err != nil && bundle.Options().Assurance != nil {
 		a.span.begin(now)
@@ -134,9 +134,9 @@ func (a *answer) gradesAlike(bundle *trust.Bundle, now time.Time) bool {
 }
 
 // until returns when time alone may change an acceptance that is current.
-func (a *answer) until(bundle *trust.Bundle, known *horizons, now time.Time) time.Time {
+func (a *answer) until(bundle *trust.Bundle, now time.Time) time.Time {
 	until := a.changes
-	if moment := known.after(bundle, now); !moment.IsZero() && moment.Before(until) {
+	if moment := bundle.RevocationBoundary(now); !moment.IsZero() && moment.Before(until) {
 		until = moment
 	}
 	// X.509 has the last moment belong to the validity.

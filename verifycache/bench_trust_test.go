@@ -224,7 +224,7 @@ func BenchmarkRejudge(b *testing.B) {
 
 // judgeAnew is Verify without the memory of the chain, and with that of its CAs.
 func (c *Cache) judgeAnew(chain []*x509.Certificate, scope *Scope, snap *trust.Snapshot) Verdict {
-	q := query{chain: chain, role: certpath.RoleClient, scope: scope, snap: snap, known: c.links, horizons: &c.horizons, rejudged: true}
+	q := query{chain: chain, role: certpath.RoleClient, scope: scope, snap: snap, known: c.links, rejudged: true}
 	v, _ := c.lead(q, keyOf(chain, q.role, scope), 0)
 	return v
 }

@@ -82,7 +82,6 @@ type Cache struct {
 	now      func() time.Time
 	accepted *ristretto.Cache[[]byte, *entry] // nil when disabled
 	links    *links
-	horizons horizons
 	closed   atomic.Bool
 	counters counters
 
@@ -174,7 +173,6 @@ func (c *Cache) Rejudge(proven *certpath.Path, chain []*x509.Certificate, role c
 }
 
 func (c *Cache) verify(q query) Verdict {
-	q.horizons = &c.horizons
 	if c.accepted == nil || c.closed.Load() {
 		c.counters.bypassed.Add(1)
 		v, _ := c.judge(q, Bypass, c.now())

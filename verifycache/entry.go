@@ -29,7 +29,7 @@ type entry struct {
 func (e *entry) verdict(q query, bundle *trust.Bundle, o Outcome, now time.Time) Verdict {
 	v := Verdict{Path: e.live.Path, Grade: e.live.Grade, Err: e.live.Err, ID: e.id, Outcome: o}
 	if v.Err == nil {
-		v.Until = e.live.until(bundle, q.horizons, now)
+		v.Until = e.live.until(bundle, now)
 	}
 	if bundle != nil && bundle.Shadow() != nil {
 		v.Shadow = e.askShadow(q, bundle.Shadow(), now)

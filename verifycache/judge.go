@@ -20,8 +20,6 @@ type query struct {
 	scope *Scope
 	snap  *trust.Snapshot
 
-	horizons *horizons // of the cache
-
 	// What saves signature checks, and nothing else. Both may be nil.
 	known  certpath.Links
 	proven *certpath.Path

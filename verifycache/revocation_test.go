@@ -2,7 +2,6 @@ package verifycache
 
 import (
 	"crypto/x509"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -194,53 +193,5 @@ func TestRejectionEndsWhenItsCRLsChange(t *testing.T) {
 	w.clock.Advance(-3 * time.Second)
 	if v := w.verify(chain); !v.Accepted() {
 		t.Errorf("a clock that was set back into the CRLs' time: %v by %v, want acceptance", v.Err, v.Outcome)
-	}
-}
-
-// The boundary that is remembered is the one that the CRLs have, whichever way the
-// clock goes, and it is never too late.
-func TestHorizonIsTheBoundary(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, Options{})
-	start := w.clock.Now()
-	random := rand.New(rand.NewPCG(7, 8))
-	var h horizons
-	var bundles []*trust.Bundle
-	for i := range 3 {
-		all := manyCRLs(t, start, 20)
-		o := trust.CRLOptions{WhenStale: trust.StalePolicy(i), Grace: time.Minute}
-		set, err := trust.NewCRLSet(all, o)
-		must(t, err)
-		for _, skew := range []time.Duration{0, 5 * time.Second} {
-			bundles = append(bundles, w.bundle(t, prod, func(o *trust.BundleOptions) { o.CRLs, o.NotBeforeSkew = set, skew }))
-		}
-	}
-	for range 5000 {
-		bundle := bundles[random.IntN(len(bundles))]
-		now := start.Add(time.Duration(random.IntN(60)-20) * time.Second / 2)
-		if random.IntN(4) == 0 {
-			now = now.Add(time.Hour)
-		}
-		got, want := h.after(bundle, now), boundary(bundle, now)
-		if !got.Equal(want) {
-			t.Fatalf("after() = %v at %v, want %v", got, now, want)
-		}
-		for _, crl := range bundle.CRLs().CRLs() {
-			begin := crl.ThisUpdate().Add(-bundle.Options().NotBeforeSkew)
-			if begin.After(now) && (got.IsZero() || got.After(begin)) {
-				t.Fatalf("after() = %v at %v, and a CRL counts from %v on", got, now, begin)
-			}
-		}
-	}
-	if n := len(*h.known.Load()); n != len(bundles) {
-		t.Errorf("%d boundaries are remembered of %d bundles", n, len(bundles))
-	}
-	for i := range 2 * maxHorizons {
-		h.after(w.bundle(t, prod, func(o *trust.BundleOptions) {
-			o.CRLs, o.NotBeforeSkew = bundles[0].CRLs(), time.Duration(i)*time.Hour
-		}), start)
-	}
-	if n := len(*h.known.Load()); n > maxHorizons {
-		t.Errorf("%d boundaries are remembered, want at most %d", n, maxHorizons)
 	}
 }

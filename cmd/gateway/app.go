@@ -64,7 +64,7 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 	if err != nil {
 		return a, invalid(err)
 	}
-	if a.remotes, err = newRemotes(c, nil, a.fetched, a.attempted); err != nil {
+	if a.remotes, err = newRemotes(c, nil, a); err != nil {
 		return a, invalid(err)
 	}
 	a.remotes.run(log)
@@ -496,11 +496,11 @@ func (a *app) status() admin.Status {
 		Cache:     admin.CacheOf(a.cache.Stats()),
 		Listeners: []admin.ListenerStatus{}, Credentials: []admin.CredentialStatus{},
 		Audit: admin.AuditOf(a.telemetry.AuditStatus()), Refusals: admin.RefusalsOf(a.telemetry.RecentRefusals()),
-		Denials: admin.DenialsOf(a.telemetry.RecentDenials()),
-		Ended:   admin.ConnectionEndsOf(a.telemetry.RecentConnectionEnds()),
-		Shadow:  admin.ShadowDifferencesOf(a.telemetry.ShadowDifferences()),
+		Denials:        admin.DenialsOf(a.telemetry.RecentDenials()),
+		ConnectionEnds: admin.ConnectionEndsOf(a.telemetry.RecentConnectionEnds()),
+		Shadow:         admin.ShadowDifferencesOf(a.telemetry.ShadowDifferences()),
 	}
-	s.Resumption = a.resumption(now)
+	s.Resumption, s.Sources = a.resumption(now), a.sourceStatus()
 	s.Routes, s.Upstreams = admin.ProgramOf(a.gateway.Program())
 	for _, l := range a.gateway.Listeners() {
 		s.Listeners = append(s.Listeners, admin.ListenerStatus{Name: l.Name, Address: l.Address.String(), Connections: l.Connections})
@@ -511,6 +511,7 @@ func (a *app) status() admin.Status {
 			for i := range s.Trust.Bundles {
 				if b := &s.Trust.Bundles[i]; b.Origin == item.Name {
 					b.LoadedAt, b.LastError, b.Notes = item.LoadedAt.UTC(), errorText(item.Err), item.Notes
+					b.WrittenAt, b.BelievedUntil = item.WrittenAt.UTC(), item.BelievedUntil.UTC()
 				}
 			}
 		case "credential":

@@ -169,10 +169,10 @@ func TestRevocationReachesConnectionsTicketsAndTheCache(t *testing.T) {
 	s := p.status(t)
 	eventually(t, func() bool {
 		s = p.status(t)
-		return len(s.Ended) > 0 && len(s.Refusals) > 0 && s.Resumption.Handshakes["rejected"] > 0
+		return len(s.ConnectionEnds) > 0 && len(s.Refusals) > 0 && s.Resumption.Handshakes["rejected"] > 0
 	})
-	if len(s.Ended) == 0 || s.Ended[0].Reason != "revoked" || s.Ended[0].Identity != "spiffe://prod.example/shop" {
-		t.Errorf("/status has ended connections %+v; want one of spiffe://prod.example/shop, revoked", s.Ended)
+	if len(s.ConnectionEnds) == 0 || s.ConnectionEnds[0].Reason != "revoked" || s.ConnectionEnds[0].Identity != "spiffe://prod.example/shop" {
+		t.Errorf("/status has ended connections %+v; want one of spiffe://prod.example/shop, revoked", s.ConnectionEnds)
 	}
 	if len(s.Refusals) == 0 || s.Refusals[0].Reason != "revoked" || !strings.Contains(s.Refusals[0].Found, "root in depth") {
 		t.Errorf("/status has refusals %+v; want one for reason revoked that names the CRL", s.Refusals)

@@ -26,7 +26,8 @@ func newPKICRLCommand() *cobra.Command {
 		Short: "Revoke certificates, or renew the revocation list of a CA",
 		Long: `crl writes NAME.crl, the revocation list of a CA, in PEM: what "crl: {files: […]}" wants. It
 lists what it listed before, and what is named: serial numbers in hexadecimal digits, with
-or without colons, or files of certificates. Without any it is renewed as it is.
+or without colons, or files of certificates. Without any it is renewed as it is. Like a
+certificate of "pki issue" it begins five minutes ago, and --lifetime counts from then.
 
   gateway pki crl --dir prod prod/checkout.pem
   gateway pki crl --dir prod --ca root`,
@@ -125,6 +126,9 @@ func serialOf(arg string, ca *devpki.CA) (*big.Int, error) {
 		}
 		if !bytes.Equal(chain[0].RawIssuer, ca.Certificate.RawSubject) {
 			return nil, usage("%s was issued by %s, not by %s; choose the CA with --ca", arg, chain[0].Issuer, ca.Certificate.Subject)
+		}
+		if err := chain[0].CheckSignatureFrom(ca.Certificate); err != nil && ca.Certificate.PublicKeyAlgorithm != x509.UnknownPublicKeyAlgorithm {
+			return nil, usage("%s was not issued by this CA, but by another of the same name: %v", arg, err)
 		}
 		return chain[0].SerialNumber, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"verigate/admin"
 	"verigate/config"
 	"verigate/trust"
 	"verigate/trust/crlfetch"
@@ -61,12 +62,11 @@ func (w *wanted) paths() (all []string) {
 }
 
 // newRemotes makes the sources that c asks for. before, which may be nil, is what
-// they take over from; it must not be running. changed is called when there is
-// something new to read, told after every attempt.
-func newRemotes(c *config.Config, before *remotes, changed func(), told func(mirror.Status)) (*remotes, error) {
+// they take over from; it must not be running. They tell a of what they do.
+func newRemotes(c *config.Config, before *remotes, a *app) (*remotes, error) {
 	r := &remotes{wanted: wantedBy(c), end: func() {}}
 	if endpoints := r.wanted.endpoints; len(endpoints) > 0 {
-		o := federation.Options{Changed: changed, OnAttempt: told}
+		o := federation.Options{Changed: a.fetched, OnAttempt: a.attempted}
 		for _, e := range endpoints {
 			id, err := workloadid.Parse(e.ID)
 			if err != nil && e.ID != "" {
@@ -83,7 +83,7 @@ func newRemotes(c *config.Config, before *remotes, changed func(), told func(mir
 		}
 	}
 	if lists := r.wanted.crls; len(lists) > 0 {
-		o := crlfetch.Options{Changed: changed, OnAttempt: told}
+		o := crlfetch.Options{Changed: a.fetched, OnAttempt: a.attempted, Verified: a.verifiedCRL}
 		for _, l := range lists {
 			o.Lists = append(o.Lists, crlfetch.List{URL: l.URL, Path: l.Path})
 		}
@@ -93,7 +93,7 @@ func newRemotes(c *config.Config, before *remotes, changed func(), told func(mir
 		}
 	}
 	for _, api := range r.wanted.apis {
-		o := workloadapi.Options{Address: api.Address, Bundles: api.Bundles, Changed: changed, OnAttempt: told, Before: before.api(api.Address)}
+		o := workloadapi.Options{Address: api.Address, Bundles: api.Bundles, Changed: a.fetched, OnAttempt: a.attempted, Before: before.api(api.Address)}
 		for _, k := range api.Credentials {
 			id, err := workloadid.Parse(k.Identity)
 			if err != nil && k.Identity != "" {
@@ -204,7 +204,7 @@ func (a *app) replaceRemotes(c *config.Config) (undo func(), err error) {
 		return func() {}, nil
 	}
 	before.end()
-	next, err := newRemotes(c, before, a.fetched, a.attempted)
+	next, err := newRemotes(c, before, a)
 	if err != nil {
 		before.run(a.log)
 		return nil, err
@@ -221,6 +221,34 @@ func (a *app) replaceRemotes(c *config.Config) (undo func(), err error) {
 	}
 	a.setRemotes(next)
 	return undo, nil
+}
+
+// verifiedCRL says whether the signature of a list that is in force was verified.
+func (a *app) verifiedCRL(list trust.Digest) bool {
+	f := a.watched.Load()
+	return f != nil && f.Verified(list)
+}
+
+// sourceStatus describes the remote sources.
+func (a *app) sourceStatus() []admin.SourceStatus {
+	all := []admin.SourceStatus{}
+	for _, s := range a.currentRemotes().status() {
+		out := admin.SourceStatus{
+			Kind: s.Kind, Name: s.Name, Source: s.Source, Path: s.Path,
+			LastAttempt: s.LastAttempt.UTC(), LastSuccess: s.LastSuccess.UTC(), LastChange: s.LastChange.UTC(), LastFailure: s.LastFailure.UTC(),
+			LastError: errorText(s.Err), Failures: s.Failures,
+			NextAttempt: s.NextAttempt.UTC(), IntervalSeconds: s.Interval.Seconds(),
+			Sequence: s.Sequence, NotAfter: s.NotAfter.UTC(), Notes: s.Notes,
+		}
+		if fault, ok := errors.AsType[*mirror.Error](s.Err); ok {
+			out.Reason = fault.Reason.String()
+		}
+		if !s.Digest.IsZero() {
+			out.Digest = s.Digest.String()
+		}
+		all = append(all, out)
+	}
+	return all
 }
 
 // attempted logs the first of several failures of a remote source. Readiness and

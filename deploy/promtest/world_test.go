@@ -349,13 +349,14 @@ func (w *world) traffic(t *testing.T) {
 	}
 	t.Cleanup(func() { open.Close() })
 	w.repeat(t, 100*time.Millisecond, w.round)
+	// Cleanups run last in, first out: this one comes when nobody sets doomed any more.
 	var doomed *tls.Conn
-	w.repeat(t, hold, func(_ context.Context, n int) { doomed = w.revoke(t, doomed, n) })
 	t.Cleanup(func() {
 		if doomed != nil {
 			doomed.Close()
 		}
 	})
+	w.repeat(t, hold, func(_ context.Context, n int) { doomed = w.revoke(t, doomed, n) })
 }
 
 // revoke revokes a workload while it is connected, which the gateway has to notice,

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"verigate/trust"
@@ -26,7 +27,8 @@ type client struct {
 
 // list is what tells a CRL from an older one.
 type list struct {
-	scope                  string // issuer and key: numbers of others mean nothing
+	digest, series         trust.Digest
+	counter                trust.Digest // of issuer and key: numbers of others mean nothing
 	issuer                 string
 	number                 *big.Int
 	thisUpdate, nextUpdate time.Time
@@ -114,8 +116,9 @@ func parse(name string, data []byte) ([]list, error) {
 	for i, crl := range crls {
 		number, _ := new(big.Int).SetString(crl.Number(), 10)
 		lists[i] = list{
-			scope:  string(crl.RawIssuer()) + string(crl.AuthorityKeyID()), // DER ends where it says
-			issuer: crl.Issuer(), number: number,
+			digest: crl.Digest(), series: crl.Series(),
+			counter: sha256.Sum256(slices.Concat(crl.RawIssuer(), crl.AuthorityKeyID())), // DER ends where it says
+			issuer:  crl.Issuer(), number: number,
 			thisUpdate: crl.ThisUpdate(), nextUpdate: crl.NextUpdate(),
 		}
 	}
@@ -125,33 +128,45 @@ func parse(name string, data []byte) ([]list, error) {
 // judge refuses lists that are not in force yet, in whose favour nothing should be
 // thrown away, and lists that are older than what is held. A lower number with a later
 // date passes: what is held may be a forgery with a number that no genuine list will
-// ever reach. Package files, which is told whether its signature was ever verified,
-// does not take such a list in the place of a verified one.
+// ever reach. Once it has proven genuine nothing of its series gets behind it, as
+// package files judges too: else the copy would be one that has forgotten revocations,
+// and count after a restart.
 func (c *client) judge(lists []list, now time.Time) error {
 	for _, offered := range lists {
 		if offered.thisUpdate.After(now.Add(maxAhead)) {
 			return &trust.Error{Reason: trust.ReasonNotYetValid, Name: c.URL, Detail: fmt.Sprintf("the list of %s is of %s", offered.issuer, offered.thisUpdate.Format(time.DateTime))}
 		}
 	}
-	all := newest(lists)
-	for scope, held := range newest(c.lists) {
-		offered, ok := all[scope]
+	// Lists for parts of an issuer's certificates are counted together (RFC 5280 §5.2.3).
+	counted := newest(lists, func(l list) trust.Digest { return l.counter })
+	for counter, held := range newest(c.lists, func(l list) trust.Digest { return l.counter }) {
+		offered, ok := counted[counter]
 		if ok && (offered.thisUpdate.Before(held.thisUpdate) || offered.thisUpdate.Equal(held.thisUpdate) && offered.number.Cmp(held.number) < 0) {
-			return &trust.Error{Reason: trust.ReasonRollback, Name: c.URL, Detail: fmt.Sprintf("the list of %s is number %v of %s, held is number %v of %s", offered.issuer,
-				offered.number, offered.thisUpdate.Format(time.DateTime), held.number, held.thisUpdate.Format(time.DateTime))}
+			return c.rollback(offered, held, "")
+		}
+	}
+	succeeding := newest(lists, func(l list) trust.Digest { return l.series })
+	for _, held := range c.lists {
+		offered, ok := succeeding[held.series]
+		if ok && offered.number.Cmp(held.number) < 0 && c.options.Verified(held.digest) {
+			return c.rollback(offered, held, ", whose signature was verified")
 		}
 	}
 	return nil
 }
 
-// newest returns the highest number and the latest date of each issuer and key: lists
-// for parts of its certificates are counted together (RFC 5280 §5.2.3).
-func newest(lists []list) map[string]list {
-	all := make(map[string]list, len(lists))
+func (c *client) rollback(offered, held list, besides string) error {
+	return &trust.Error{Reason: trust.ReasonRollback, Name: c.URL, Detail: fmt.Sprintf("the list of %s is number %v of %s, held is number %v of %s%s", offered.issuer,
+		offered.number, offered.thisUpdate.Format(time.DateTime), held.number, held.thisUpdate.Format(time.DateTime), besides)}
+}
+
+// newest returns the highest number and the latest date of all lists that are alike.
+func newest(lists []list, alike func(list) trust.Digest) map[trust.Digest]list {
+	all := make(map[trust.Digest]list, len(lists))
 	for _, l := range lists {
-		top, ok := all[l.scope]
+		top, ok := all[alike(l)]
 		if !ok {
-			all[l.scope] = l
+			all[alike(l)] = l
 			continue
 		}
 		if l.number.Cmp(top.number) > 0 {
@@ -160,7 +175,7 @@ func newest(lists []list) map[string]list {
 		if l.thisUpdate.After(top.thisUpdate) {
 			top.thisUpdate = l.thisUpdate
 		}
-		all[l.scope] = top
+		all[alike(l)] = top
 	}
 	return all
 }

@@ -9,7 +9,9 @@
 // one, by which nobody's status is known: use https where somebody may be on the way.
 //
 // A list that package trust would not read, that is not in force yet or that is older
-// than the one that is held is refused, and the copy stays (REV-03).
+// than the one that is held is refused, and the copy stays (REV-03). Older is what has
+// an earlier date, and what has a lower number if the one that is held is known to be
+// genuine ([Options.Verified]).
 //
 // To take up other lists, end Run and begin with a new Source.
 package crlfetch

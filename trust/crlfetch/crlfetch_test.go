@@ -247,6 +247,63 @@ func TestNewerListsAreTakenUp(t *testing.T) {
 	}
 }
 
+// REV-03: a CA that was restored from a backup counts from there, and has forgotten what
+// was revoked since. Its lists must not take the place of a genuine one, neither in
+// memory nor on the disk, where they would count after a restart. A list that nobody
+// verified may be a forgery, and must not lock the genuine ones out.
+func TestALowerNumberDoesNotReplaceAVerifiedList(t *testing.T) {
+	t.Parallel()
+	root, other := newRoot(t, "root"), newRoot(t, "other")
+	anchors := filepath.Join(t.TempDir(), "anchors.pem")
+	if err := os.WriteFile(anchors, devpki.CertificatesPEM(root.Certificate), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forged, genuine := crl(t, root, 1<<40, 5*time.Hour), crl(t, root, 9, 4*time.Hour)
+	restored := crl(t, root, 7, time.Hour)
+	p, server := publish(t, forged)
+	var verified func(trust.Digest) bool
+	s, path := follow(t, server.URL, crlfetch.Options{Verified: func(list trust.Digest) bool { return verified != nil && verified(list) }})
+	refresh(t, s)
+
+	origin, err := workloadid.ParseOrigin("spiffe://prod.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := files.Options{Bundles: []files.BundleFile{{Origin: origin, Path: anchors, CRLs: []files.CRLFile{{Path: path}}}}}
+	var store trust.Store
+	source, err := files.Open(o, &store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified = source.Verified
+	take := func(what string, body []byte) {
+		t.Helper()
+		p.serve(body)
+		refresh(t, s)
+		if err := source.Reload(); err != nil || !bytes.Equal(copyOf(t, path), body) {
+			t.Fatalf("%s is not held on the disk and in memory (%v)", what, err)
+		}
+	}
+	number := func(store *trust.Store) string { return store.Load().Bundle(origin).CRLs().CRLs()[0].Number() }
+
+	take("a genuine list, with a lower number than a forgery", genuine)
+	held := store.Load().Bundle(origin).CRLs().CRLs()[0]
+	if err := held.CheckSignature(trust.Digest{1}, func(trust.SignatureAlgorithm, []byte, []byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string][]byte{"alone": restored, "beside another CA's list": pemOf(crl(t, other, 100, time.Hour), restored)} {
+		p.serve(body)
+		if err := s.Refresh(t.Context()); mirror.ReasonOf(err) != mirror.ReasonDocument || trust.ReasonOf(err) != trust.ReasonRollback {
+			t.Errorf("Refresh() of a lower number %s = %v, want reason %v because of %q", name, err, mirror.ReasonDocument, trust.ReasonRollback)
+		}
+	}
+	var restarted trust.Store
+	if _, err := files.Open(o, &restarted); err != nil || number(&restarted) != "9" {
+		t.Errorf("after a restart the list has number %s, %v; want 9", number(&restarted), err)
+	}
+	take("its successor", crl(t, root, 10, 0))
+}
+
 func TestGarbledCopyIsReplaced(t *testing.T) {
 	t.Parallel()
 	ca := newRoot(t, "ca")

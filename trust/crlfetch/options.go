@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -41,6 +40,10 @@ type Options struct {
 	// OnAttempt, if set, is called after every attempt, for logs and metrics. It may be
 	// called concurrently.
 	OnAttempt func(mirror.Status)
+	// Verified, if set, reports whether the key of some issuer was found to have signed
+	// the list with this digest, as files.Source does. Nothing with a lower number takes
+	// the place of such a list; nil knows of none. It may be called concurrently.
+	Verified func(list trust.Digest) bool
 	// A list is fetched again after half of the time to its next update, but after
 	// MaxInterval at the latest and MinInterval at the earliest. Zeros are the
 	// defaults.
@@ -67,8 +70,8 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Jitter == nil {
-		o.Jitter = rand.Float64
+	if o.Verified == nil {
+		o.Verified = func(trust.Digest) bool { return false }
 	}
 	if o.Transport == nil {
 		o.Transport = mirror.NewTransport

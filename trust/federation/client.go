@@ -127,16 +127,12 @@ func (c *client) outcome(digest trust.Digest, parsed trust.ParsedAnchors, change
 		Interval: c.options.Interval,
 		Digest:   digest,
 		Sequence: parsed.Sequence,
+		NotAfter: parsed.NotAfter(),
 		Notes:    parsed.NotesAt(now),
 	}
 	if hint := parsed.RefreshHint; hint != 0 {
 		// A hint of a month would delay a revocation by a month (BUN-06).
 		o.Interval = min(max(hint, c.options.MinInterval), c.options.MaxInterval)
-	}
-	for _, anchor := range parsed.Anchors {
-		if o.NotAfter.IsZero() || anchor.NotAfter.Before(o.NotAfter) {
-			o.NotAfter = anchor.NotAfter
-		}
 	}
 	return o
 }

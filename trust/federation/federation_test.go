@@ -120,6 +120,36 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// A file of the operator's is no copy: what is wrong with it is for the operator to
+// put right, and the error says which file it is and how.
+func TestOperatorsFilesAreNoCopies(t *testing.T) {
+	t.Parallel()
+	root := newRoot(t)
+	p := publish(t, svid(t, root, server), document(1, 0, root))
+	site, workload := web(t, root), spiffe(t, root)
+	for option, e := range map[string]federation.Endpoint{"bootstrap_file": workload, "roots_file": site} {
+		file := e.BootstrapPath + e.RootsPath // one of them is none
+		o := federation.Options{Endpoints: []federation.Endpoint{e}, Transport: p.transport}
+		source := open(t, o)
+		check := func(what, does string, err error) {
+			t.Helper()
+			if text := fmt.Sprint(err); mirror.ReasonOf(err) != mirror.ReasonOptions || !strings.Contains(text, option+" "+file) || !strings.Contains(text, does) || strings.Contains(text, "the copy") {
+				t.Errorf("%s = %v, want reason %v, with the option, the file and %q", what, err, mirror.ReasonOptions, does)
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		check("Refresh() without the file", "put it there", source.Refresh(t.Context()))
+		if err := os.Mkdir(file, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		check("Refresh() with a directory in its place", "make it a file", source.Refresh(t.Context()))
+		_, err := federation.New(o)
+		check("New() with a directory in its place", "make it a file", err)
+	}
+}
+
 // FED-04: an https_web endpoint is a site of the web: its name counts, and the anchors
 // of a trust domain, the fetched one included, vouch for nothing there.
 func TestWebEndpointIsJudgedAsASite(t *testing.T) {

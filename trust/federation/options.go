@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -90,9 +89,6 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Jitter == nil {
-		o.Jitter = rand.Float64
-	}
 	if o.Transport == nil {
 		o.Transport = mirror.NewTransport
 	}
@@ -161,7 +157,7 @@ func (e *Endpoint) check() error {
 
 // roots reads the roots of the web that the operator chose.
 func (e *Endpoint) roots() (*x509.CertPool, error) {
-	certificates, err := e.read(e.RootsPath, workloadid.Origin{})
+	certificates, err := readFile("roots_file", e.RootsPath, workloadid.Origin{})
 	if err != nil {
 		return nil, err
 	}
@@ -174,24 +170,29 @@ func (e *Endpoint) roots() (*x509.CertPool, error) {
 
 // bootstrap reads the bundle that the endpoint is judged by at first.
 func (e *Endpoint) bootstrap() ([]*x509.Certificate, error) {
-	return e.read(e.BootstrapPath, e.ID.Origin())
+	return readFile("bootstrap_file", e.BootstrapPath, e.ID.Origin())
 }
 
-// read returns the certificates of a file that the operator keeps; at least one.
-func (e *Endpoint) read(path string, origin workloadid.Origin) ([]*x509.Certificate, error) {
+// readFile returns the certificates of a file that the operator keeps; at least one.
+// name is that of the option.
+func readFile(name, path string, origin workloadid.Origin) ([]*x509.Certificate, error) {
+	refuse := func(detail string, err error) ([]*x509.Certificate, error) {
+		return nil, &mirror.Error{Reason: mirror.ReasonOptions, Detail: name + " " + path + " " + detail, Err: err}
+	}
 	data, _, err := mirror.File{Path: path}.Read(trust.MaxDocumentBytes)
 	if err != nil {
-		return nil, err
+		// The reason is that of a copy, which this is not.
+		return refuse("cannot be read; make it a file that the gateway may read", errors.Unwrap(err))
 	}
 	if data == nil {
-		return nil, &mirror.Error{Reason: mirror.ReasonOptions, Detail: path + " does not exist"}
+		return refuse("does not exist; put it there, or correct the path", nil)
 	}
 	parsed, err := trust.ParseAnchors(path, data, origin)
 	if err == nil && len(parsed.Anchors) == 0 {
 		err = &trust.Error{Reason: trust.ReasonNoCertificate, Name: path}
 	}
 	if err != nil {
-		return nil, &mirror.Error{Reason: mirror.ReasonOptions, Err: err}
+		return refuse("cannot be used; put the certificates there that the endpoint is to be judged by", err)
 	}
 	return parsed.Anchors, nil
 }

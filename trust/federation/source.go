@@ -1,20 +1,17 @@
 package federation
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"sync/atomic"
-
 	"verigate/trust/mirror"
 	"verigate/workloadid"
 )
 
-// Source polls bundle endpoints. Its methods may be called concurrently.
+// Source polls bundle endpoints: its Run as often as their bundles ask, and after a
+// failure [Options.MinInterval] later at the earliest, less and less often (FED-07);
+// its Refresh now. Its Status is in the order of the options. Its methods may be
+// called concurrently.
 type Source struct {
-	pollers  []*mirror.Poller
+	*mirror.Group
 	byOrigin map[workloadid.Origin]*mirror.Poller
-	running  atomic.Bool
 }
 
 // New checks the options, reads the files that they name and makes the folders of
@@ -25,7 +22,8 @@ func New(o Options) (*Source, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &Source{byOrigin: make(map[workloadid.Origin]*mirror.Poller)}
+	var pollers []*mirror.Poller
+	byOrigin := make(map[workloadid.Origin]*mirror.Poller)
 	for _, e := range o.Endpoints {
 		c := newClient(e, o)
 		if err := c.file.Prepare(); err != nil {
@@ -37,35 +35,10 @@ func New(o Options) (*Source, error) {
 			Interval: o.Interval, MinRetry: o.MinInterval, HintGap: o.HintGap,
 			Now: o.Now, Jitter: o.Jitter,
 		})
-		s.pollers = append(s.pollers, p)
-		s.byOrigin[e.Origin] = p
+		pollers = append(pollers, p)
+		byOrigin[e.Origin] = p
 	}
-	return s, nil
-}
-
-// Run polls every endpoint at once and then as often as its bundle asks, until ctx
-// is done, and returns nil. A failed poll is repeated after [Options.MinInterval] at
-// the earliest, less and less often (FED-07). Only one Run at a time may use a
-// source.
-func (s *Source) Run(ctx context.Context) error {
-	if !s.running.CompareAndSwap(false, true) {
-		return errRunning
-	}
-	defer s.running.Store(false)
-	mirror.RunAll(ctx, s.pollers)
-	return nil
-}
-
-// Refresh polls every endpoint now, as an operator may ask for, and joins what went
-// wrong, each with its trust domain.
-func (s *Source) Refresh(ctx context.Context) error {
-	errs := mirror.PollAll(ctx, s.pollers)
-	for i, err := range errs {
-		if err != nil {
-			errs[i] = fmt.Errorf("%s: %w", s.pollers[i].Status().Name, err)
-		}
-	}
-	return errors.Join(errs...)
+	return &Source{mirror.NewGroup(pollers), byOrigin}, nil
 }
 
 // Hint says that a peer of origin has an unknown issuer, which may be a new one. It
@@ -77,16 +50,3 @@ func (s *Source) Hint(origin workloadid.Origin) {
 		p.Hint()
 	}
 }
-
-// Status says how every endpoint fares, in the order of the options.
-func (s *Source) Status() []mirror.Status {
-	all := make([]mirror.Status, len(s.pollers))
-	for i, p := range s.pollers {
-		all[i] = p.Status()
-	}
-	return all
-}
-
-// errRunning is a programmer's mistake, reported because it would otherwise look like
-// publishers that are polled twice as often.
-var errRunning = errors.New("federation: Run is running already")

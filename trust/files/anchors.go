@@ -27,11 +27,8 @@ func newAnchorItem(kind string, origin workloadid.Origin, path string) *anchorIt
 	a.judge = func(value *trust.ParsedAnchors, now time.Time) ([]string, error) {
 		return value.NotesAt(now), trust.CheckSequence(a.reached, value.Sequence)
 	}
-	a.describe = func(value *trust.ParsedAnchors) (d trust.Digest, notAfter time.Time) {
-		for _, anchor := range value.Anchors {
-			notAfter = earlier(notAfter, anchor.NotAfter)
-		}
-		return d, notAfter // the digest is that of the bundle
+	a.describe = func(value *trust.ParsedAnchors) (trust.Digest, time.Time) {
+		return trust.Digest{}, value.NotAfter() // the digest is that of the bundle
 	}
 	a.take = func(value *trust.ParsedAnchors) {
 		if value.Sequence != nil { // without one, what was reached still counts (BUN-05)
@@ -50,13 +47,4 @@ func (a *anchorItem) look(now time.Time) {
 	if !a.follows() {
 		a.item.look(now)
 	}
-}
-
-// earlier returns the earlier of two times that are not zero, if one of them is
-// not.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

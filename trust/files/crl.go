@@ -1,10 +1,12 @@
 package files
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,10 +27,12 @@ type crlFile struct {
 type crlItem struct {
 	item[crlFile]
 	reached marks
+	genuine genuine
+	inForce []*trust.CRL // what the last look made of it
 }
 
 func newCRLItem(kind string, origin workloadid.Origin, f CRLFile) *crlItem {
-	c := &crlItem{reached: make(marks)}
+	c := &crlItem{reached: make(marks), genuine: make(genuine)}
 	c.status = ItemStatus{Kind: kind, Name: origin.String() + " " + f.name(), Paths: []string{f.Path}}
 	c.limit = trust.MaxCRLBytes
 	c.optional, c.nothing = f.Optional, new(crlFile)
@@ -39,28 +43,132 @@ func newCRLItem(kind string, origin workloadid.Origin, f CRLFile) *crlItem {
 		}
 		parsed := &crlFile{crls: crls, digest: sha256.Sum256(contents[0])}
 		for _, crl := range crls {
-			parsed.nextUpdate = earlier(parsed.nextUpdate, crl.NextUpdate())
+			if next := crl.NextUpdate(); parsed.nextUpdate.IsZero() || next.Before(parsed.nextUpdate) {
+				parsed.nextUpdate = next
+			}
 		}
 		return parsed, nil
 	}
 	c.judge = func(value *crlFile, now time.Time) ([]string, error) {
-		if good := c.held.good; good != nil {
-			c.reached.confirm(good.crls)
+		c.genuine.learn(c.inForce)
+		fault := c.genuine.check(value.crls)
+		if fault == nil {
+			fault = c.reached.check(value.crls)
 		}
-		if fault := c.reached.check(value.crls); fault != nil {
+		if fault != nil {
 			fault.Name = f.Path
 			return nil, fault
 		}
-		return staleNotes(value.crls, now), nil
+		return append(staleNotes(value.crls, now), c.genuine.notes(value.crls)...), nil
 	}
 	c.describe = func(value *crlFile) (trust.Digest, time.Time) { return value.digest, value.nextUpdate }
 	c.take = func(value *crlFile) { c.reached.take(value.crls) }
 	return c
 }
 
+// lists returns what is to be in force of f, and remembers it. f is what the last
+// look suggests.
+func (c *crlItem) lists(f *crlFile, now time.Time) []*trust.CRL {
+	c.genuine.learn(c.inForce)
+	c.inForce = c.genuine.complete(f.crls, c.optional, now)
+	return c.inForce
+}
+
+// genuine is, by its series, the newest list that the key of an issuer was seen to
+// have signed. Nothing that was not signed can change what is here: whoever can put
+// something in the file, as anybody on the way of plain http can, gets neither an old
+// list in the place of it nor, with a forged one, the status of a whole trust domain
+// out of the way.
+type genuine map[trust.Digest]*trust.CRL
+
+// learn takes up those of crls, which were in force, whose signature was verified.
+func (g genuine) learn(crls []*trust.CRL) {
+	for _, crl := range crls {
+		if crl.Verified() && !isOlder(crl, g[crl.Series()]) {
+			g[crl.Series()] = crl
+		}
+	}
+}
+
+// isOlder reports whether crl must not stand in the place of held, nil if there is
+// nothing: its number or its date goes back. A CA that was restored from a backup
+// counts on from there, and has forgotten what was revoked since.
+func isOlder(crl, held *trust.CRL) bool {
+	if held == nil || crl == held {
+		return false
+	}
+	return compareNumbers(crl.Number(), held.Number()) < 0 || crl.ThisUpdate().Before(held.ThisUpdate())
+}
+
+// check refuses crls if of a series only older lists are among them.
+func (g genuine) check(crls []*trust.CRL) *trust.Error {
+	older, fresh := make(map[trust.Digest]*trust.CRL), make(map[trust.Digest]bool)
+	for _, crl := range crls {
+		if series := crl.Series(); isOlder(crl, g[series]) && crl.Digest() != g[series].Digest() {
+			older[series] = crl
+		} else {
+			fresh[series] = true
+		}
+	}
+	for series, crl := range older {
+		if !fresh[series] {
+			return &trust.Error{Reason: trust.ReasonRollback, Detail: fmt.Sprintf("%v is offered, %v is held", markOf(crl), markOf(g[series]))}
+		}
+	}
+	return nil
+}
+
+// complete returns crls without those that are older than a genuine list, and with
+// each genuine list that none of them replaces yet: a list that is newer is believed
+// once its signature has been verified, which takes a chain of its issuer. One that is
+// gone from a file that is fetched stays until its nextUpdate.
+func (g genuine) complete(crls []*trust.CRL, fetched bool, now time.Time) []*trust.CRL {
+	all := make([]*trust.CRL, 0, len(crls))
+	offered, replaced := make(map[trust.Digest]bool), make(map[trust.Digest]bool)
+	for _, crl := range crls {
+		series := crl.Series()
+		held := g[series]
+		if held != nil && crl.Digest() == held.Digest() {
+			crl = held // which remembers its signature
+		}
+		if isOlder(crl, held) {
+			continue
+		}
+		all = append(all, crl)
+		offered[series] = true
+		if crl == held || crl.Verified() {
+			replaced[series] = true
+		}
+	}
+	for _, series := range slices.SortedFunc(maps.Keys(g), func(a, b trust.Digest) int { return bytes.Compare(a[:], b[:]) }) {
+		held := g[series]
+		switch {
+		case replaced[series]:
+		case offered[series], fetched && now.Before(held.NextUpdate()):
+			all = append(all, held)
+		default:
+			delete(g, series) // the operator took it out
+		}
+	}
+	return all
+}
+
+// notes tells of genuine lists that stay beside what the file says.
+func (g genuine) notes(crls []*trust.CRL) (notes []string) {
+	for _, crl := range crls {
+		held := g[crl.Series()]
+		if held != nil && held != crl && crl.Digest() != held.Digest() && !crl.Verified() && len(notes) < maxNotes {
+			notes = append(notes, fmt.Sprintf("%v of %s: its signature is not verified yet, and %v stays in force until it is", markOf(crl), crl.Issuer(), markOf(held)))
+		}
+	}
+	return notes
+}
+
+// maxNotes bounds what is said about one file, of each kind.
+const maxNotes = 20
+
 // staleNotes tells of lists whose publisher is late.
 func staleNotes(crls []*trust.CRL, now time.Time) (notes []string) {
-	const maxNotes = 20
 	late := 0
 	for _, crl := range crls {
 		if end := crl.NextUpdate(); now.After(end) {
@@ -75,34 +183,19 @@ func staleNotes(crls []*trust.CRL, now time.Time) (notes []string) {
 	return notes
 }
 
-// marks is how far each series of lists has come that was ever in a file. An
-// earlier list of the same series forgets revocations, whoever puts it there.
+// marks is how far each series of lists has come that was ever in a file, genuine
+// or not.
 type marks map[trust.Digest]mark
 
 // mark is of one list.
 type mark struct {
 	number     string // decimal
 	thisUpdate time.Time
-	// verified says that the key of an issuer was seen to have signed the list. As long
-	// as it was not, the list may be a forgery, of which anybody on the way of plain
-	// http is capable, and its number one that no genuine list will ever reach.
-	verified bool
 }
 
 // maxMarks bounds what is remembered, so that a publisher who invents series
 // takes no more than this.
 const maxMarks = 4 * trust.MaxCRLs
-
-// confirm notes of which lists the signature has been verified since they were taken.
-func (m marks) confirm(crls []*trust.CRL) {
-	for _, crl := range crls {
-		series := crl.Series()
-		if reached, ok := m[series]; ok && crl.Verified() && !reached.behind(markOf(crl)) {
-			reached.verified = true
-			m[series] = reached
-		}
-	}
-}
 
 // check refuses crls if the latest of a series is behind what was reached.
 func (m marks) check(crls []*trust.CRL) *trust.Error {
@@ -135,19 +228,19 @@ func latest(crls []*trust.CRL) marks {
 	return m
 }
 
-func markOf(crl *trust.CRL) mark { return mark{crl.Number(), crl.ThisUpdate(), crl.Verified()} }
+func markOf(crl *trust.CRL) mark { return mark{crl.Number(), crl.ThisUpdate()} }
 
 // behind reports whether a list with mark k must not replace one with mark other: its
-// number is lower, or its date is earlier. If the other one was never verified, a
-// later date is enough: a genuine list must not be locked out by a forged one.
+// number is lower, or its date is earlier. A later date is enough: a genuine list must
+// not be locked out by a forged one with a number that none will ever reach.
 func (k mark) behind(other mark) bool {
-	// Of decimal numbers without leading zeros the longer one is greater.
-	number := cmp.Or(cmp.Compare(len(k.number), len(other.number)), strings.Compare(k.number, other.number))
-	date := k.thisUpdate.Compare(other.thisUpdate)
-	if !other.verified && date > 0 {
-		return false
-	}
-	return number < 0 || number == 0 && date < 0
+	number, date := compareNumbers(k.number, other.number), k.thisUpdate.Compare(other.thisUpdate)
+	return date <= 0 && (number < 0 || number == 0 && date < 0)
+}
+
+// compareNumbers compares decimal numbers without leading zeros.
+func compareNumbers(a, b string) int {
+	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
 }
 
 // String names the list for an operator.

@@ -598,8 +598,14 @@ func TestALowerNumberIsARollbackOnceTheListWasVerified(t *testing.T) {
 		t.Fatalf("Reload() of a later list in the place of one that nobody verified = %v", err)
 	}
 	held := store.Load().Bundle(prod).CRLs().CRLs()[0]
+	if s.Verified(held.Digest()) {
+		t.Error("Verified() of a list that nobody verified")
+	}
 	if err := held.CheckSignature(trust.Digest{1}, func(trust.SignatureAlgorithm, []byte, []byte) error { return nil }); err != nil {
 		t.Fatal(err)
+	}
+	if !s.Verified(held.Digest()) || s.Verified(trust.Digest{1}) {
+		t.Error("Verified() does not know of the list that was verified, or knows of another")
 	}
 	write(t, path, dated(6, 0))
 	if err := s.Reload(); trust.ReasonOf(err) != trust.ReasonRollback {
@@ -610,5 +616,108 @@ func TestALowerNumberIsARollbackOnceTheListWasVerified(t *testing.T) {
 	if err := s.Reload(); err != nil {
 		t.Errorf("Reload() of its successor = %v", err)
 	}
+	// Until it has proven genuine, the one before stays beside it.
+	wantNumbers(t, store, "7", "8")
+	verify(t, store, "8")
+	if err := s.Reload(); err != nil {
+		t.Errorf("Reload() after the successor was verified = %v", err)
+	}
 	wantNumbers(t, store, "8")
+	if s.Verified(held.Digest()) {
+		t.Error("Verified() of a list that is held no longer")
+	}
+}
+
+// verify has the list in force with that number be verified, as its first use does.
+func verify(t *testing.T, store *trust.Store, number string) {
+	t.Helper()
+	for _, crl := range store.Load().Bundle(prod).CRLs().CRLs() {
+		if crl.Number() == number {
+			if err := crl.CheckSignature(trust.Digest{1}, func(trust.SignatureAlgorithm, []byte, []byte) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no list in force has the number %s", number)
+}
+
+// Whoever can put something in the file, as anybody on the way of plain http can, gets
+// neither an old list into force, nor the genuine one out of it, nor its successors
+// refused (REV-03). The old list is what he is after: it lacks who was revoked since.
+func TestForgeriesNeitherRollBackNorLockOut(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	other := newRoot(t)
+	dated := func(number int64, ago time.Duration) []byte {
+		return devpki.CRLPEM(listWith(t, p.ca, devpki.CRLOptions{Number: big.NewInt(number), ThisUpdate: moment.Add(-ago)}))
+	}
+	// Signed by nobody that anybody knows; its series is that of the genuine lists, and
+	// the tests here verify by hand.
+	forged := func(number *big.Int, ago time.Duration) []byte {
+		return devpki.CRLPEM(listWith(t, p.ca, devpki.CRLOptions{Number: number, ThisUpdate: moment.Add(-ago)}))
+	}
+	huge := new(big.Int).Lsh(big.NewInt(1), 150)
+	for _, tt := range []struct {
+		claim   string
+		offers  [][]byte // one after the other, while 10 of half an hour ago is held and verified
+		refused []bool
+		want    []string // in force at the end
+	}{
+		{"an old list", [][]byte{dated(9, time.Hour)}, []bool{true}, []string{"10"}},
+		{"a forged one of long ago, then an old list",
+			[][]byte{forged(big.NewInt(11), 1000*time.Hour), dated(9, time.Hour)}, []bool{true, true}, []string{"10"}},
+		{"a forged one of today, then an old list",
+			[][]byte{forged(big.NewInt(11), time.Minute), dated(9, time.Hour)}, []bool{false, true}, []string{"10", "11"}},
+		{"another CA's, a forged one, then an old list",
+			[][]byte{devpki.CRLPEM(list(t, other, 1)), forged(big.NewInt(11), time.Minute), dated(9, time.Hour)}, []bool{false, false, true}, []string{"10", "11"}},
+		{"a forged one together with an old list",
+			[][]byte{append(forged(big.NewInt(11), time.Minute), dated(9, time.Hour)...)}, []bool{false}, []string{"10", "11"}},
+		{"a forged one with a huge number together with the genuine one, then its successor",
+			[][]byte{append(forged(huge, 1000*time.Hour), dated(10, 30*time.Minute)...), dated(12, 0)}, []bool{false, false}, []string{"10", "12"}},
+		{"a forged one with a huge number, then the successor",
+			[][]byte{forged(huge, time.Minute), dated(12, 0)}, []bool{false, false}, []string{"10", "12"}},
+	} {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			p := p.elsewhere(t)
+			o := p.options()
+			path := p.withLists(t, &o, dated(10, 30*time.Minute))[0]
+			o.Bundles[0].CRLs[0].Optional = true // as of a file that is fetched
+			s, store := open(t, o)
+			verify(t, store, "10")
+			for i, offer := range tt.offers {
+				write(t, path, offer)
+				if err := s.Reload(); (trust.ReasonOf(err) == trust.ReasonRollback) != tt.refused[i] {
+					t.Errorf("offer %d: Reload() = %v, want it refused: %t", i, err, tt.refused[i])
+				}
+			}
+			wantNumbers(t, store, tt.want...)
+		})
+	}
+}
+
+// An operator who takes a list out of his file has taken it out.
+func TestAListThatIsTakenOutOfTheFileIsOut(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	other := newRoot(t)
+	o := p.options()
+	path := p.withLists(t, &o, append(devpki.CRLPEM(list(t, p.ca, 10)), devpki.CRLPEM(list(t, other, 1))...))[0]
+	s, store := open(t, o)
+	verify(t, store, "10")
+	write(t, path, devpki.CRLPEM(list(t, other, 1)))
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	wantNumbers(t, store, "1")
+}
+
+// elsewhere is another place with the same CA.
+func (p place) elsewhere(t *testing.T) place {
+	t.Helper()
+	other := newPlace(t)
+	other.ca = p.ca
+	write(t, other.bundle, pemOf(p.ca))
+	return other
 }

@@ -12,8 +12,8 @@ import (
 
 // Source publishes what is in the files to a [trust.Store], keeps credentials and
 // secrets in step, and holds on to the last good of each item on any error. Its
-// methods may be called concurrently; Credential, Secret, Status and Refresh
-// never wait for a file.
+// methods may be called concurrently; Credential, Secret, Verified, Status and
+// Refresh never wait for a file.
 //
 // Snapshots are published with the source's lock held, so observers of the store
 // must not call Reload or Replace.
@@ -37,6 +37,7 @@ type view struct {
 	removed     []ItemStatus
 	credentials handles[credentialHandle]
 	secrets     handles[secretHandle]
+	lists       []*crlFile
 }
 
 // Open reads everything once, publishes to store and returns the source. It
@@ -141,7 +142,7 @@ func (s *Source) adopt(n *set, snapshot *trust.Snapshot, now time.Time) {
 	}
 	v := &view{credentials: make(handles[credentialHandle]), secrets: make(handles[secretHandle])}
 	v.removed = n.commit(snapshot, last, now)
-	v.items = n.items()
+	v.items, v.lists = n.items(), n.lists()
 	s.set = n
 	for _, c := range n.credentials {
 		h := s.credentials.of(c.status.Name)
@@ -173,6 +174,20 @@ func (s *Source) Secret(name string) trust.SecretSource {
 		return h
 	}
 	return nil
+}
+
+// Verified reports whether the key of some issuer was found to have signed the
+// revocation list with this digest, which is one of those that are held. It looks
+// through all of them, and at nothing else.
+func (s *Source) Verified(list trust.Digest) bool {
+	for _, f := range s.view.Load().lists {
+		for _, crl := range f.crls {
+			if crl.Digest() == list && crl.Verified() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Status says how every item fares.

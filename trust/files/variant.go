@@ -33,7 +33,7 @@ type variant struct {
 // What is the same is not made again: whoever compares pointers sees that nothing
 // has changed.
 type lists struct {
-	of  []*crlFile
+	of  []*trust.CRL
 	set *trust.CRLSet
 }
 
@@ -87,7 +87,7 @@ func (v *variant) inherit(old *set) {
 			for _, was := range before.crls {
 				if was.status.same(c.status) {
 					c.inherit(&was.item)
-					c.reached = maps.Clone(was.reached)
+					c.reached, c.genuine, c.inForce = maps.Clone(was.reached), maps.Clone(was.genuine), was.inForce
 				}
 			}
 		}
@@ -154,7 +154,7 @@ func (v *variant) revocations(now time.Time) (*trust.CRLSet, error) {
 	if len(v.crls) == 0 {
 		return nil, nil
 	}
-	set, err := v.join()
+	set, err := v.join(now)
 	if err == nil {
 		return set, nil
 	}
@@ -163,25 +163,24 @@ func (v *variant) revocations(now time.Time) (*trust.CRLSet, error) {
 			c.keep(err, now)
 		}
 	}
-	return v.join()
+	return v.join(now)
 }
 
-func (v *variant) join() (*trust.CRLSet, error) {
-	var of []*crlFile
+func (v *variant) join(now time.Time) (*trust.CRLSet, error) {
 	var crls []*trust.CRL
 	for _, c := range v.crls {
 		if f := c.next.value; f != nil { // if it is, that is in its outcome
-			of, crls = append(of, f), append(crls, f.crls...)
+			crls = append(crls, c.lists(f, now)...)
 		}
 	}
-	if v.lists.set != nil && slices.Equal(of, v.lists.of) {
+	if v.lists.set != nil && slices.Equal(crls, v.lists.of) {
 		return v.lists.set, nil
 	}
 	set, err := trust.NewCRLSet(crls, v.crl)
 	if err != nil {
 		return nil, err
 	}
-	v.lists = lists{of, set}
+	v.lists = lists{crls, set}
 	return set, nil
 }
 

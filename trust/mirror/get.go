@@ -166,10 +166,9 @@ func checkRedirect(request *http.Request, via []*http.Request) error {
 }
 
 // NewTransport returns a transport for one fetch: it keeps no connection, so that
-// the next fetch judges the other side anew, and believes no content coding, so that
-// a small answer cannot become a large document, and speaks HTTP/1.1, because one
-// GET gains nothing from more. config may be nil. Proxies are
-// taken from the environment.
+// the next fetch judges the other side anew, believes no content coding, so that a
+// small answer cannot become a large document, and speaks HTTP/1.1, because one GET
+// gains nothing from more. config may be nil. Proxies are taken from the environment.
 func NewTransport(config *tls.Config) http.RoundTripper {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,

@@ -187,33 +187,6 @@ func (p *Poller) Status() Status {
 	return p.status
 }
 
-// RunAll runs every poller until ctx is done and all have ended.
-func RunAll(ctx context.Context, pollers []*Poller) {
-	var running sync.WaitGroup
-	for _, p := range pollers {
-		running.Go(func() { p.Run(ctx) })
-	}
-	running.Wait()
-}
-
-// PollAll polls every poller now, a few at a time. errs has their errors in the
-// order of the pollers.
-func PollAll(ctx context.Context, pollers []*Poller) (errs []error) {
-	const atOnce = 8
-	errs = make([]error, len(pollers))
-	slots := make(chan struct{}, atOnce)
-	var polling sync.WaitGroup
-	for i, p := range pollers {
-		slots <- struct{}{}
-		polling.Go(func() {
-			errs[i] = p.Poll(ctx)
-			<-slots
-		})
-	}
-	polling.Wait()
-	return errs
-}
-
 // Backoff returns how long to wait after the failures-th failure in a row: shortest
 // at first, doubled each time, longest at most.
 func Backoff(shortest, longest time.Duration, failures int) time.Duration {

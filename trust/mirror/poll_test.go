@@ -3,7 +3,9 @@ package mirror_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,33 +150,49 @@ func TestEndOfRunIsNoFailure(t *testing.T) {
 			<-ctx.Done()
 			return mirror.Outcome{}, ctx.Err()
 		}})
+		g := mirror.NewGroup([]*mirror.Poller{p})
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			mirror.RunAll(ctx, []*mirror.Poller{p})
+			if err := g.Run(ctx); err != nil {
+				t.Errorf("Run() = %v", err)
+			}
 		}()
 		synctest.Wait()
+		if err := g.Run(ctx); err == nil {
+			t.Error("a second Run() started")
+		}
 		cancel()
 		<-done
+		if err := g.Run(ctx); err != nil {
+			t.Errorf("Run() after the first has ended = %v", err)
+		}
 		if status := p.Status(); status.Err != nil || status.Failures != 0 {
 			t.Errorf("Status() = %+v, want no failure", status)
 		}
 	})
 }
 
-func TestPollAllReportsEach(t *testing.T) {
+func TestRefreshReportsEach(t *testing.T) {
 	t.Parallel()
 	var pollers []*mirror.Poller
+	var want []string
 	for i := range 20 {
 		s := &script{steps: []error{nil}}
+		name := fmt.Sprint("document ", i)
 		if i%2 == 1 {
 			s.steps[0] = errAway
+			want = append(want, name+": "+errAway.Error())
 		}
-		pollers = append(pollers, mirror.NewPoller(mirror.PollOptions{Interval: minute, Poll: s.poll}))
+		pollers = append(pollers, mirror.NewPoller(mirror.PollOptions{Name: name, Interval: minute, Poll: s.poll}))
 	}
-	for i, err := range mirror.PollAll(t.Context(), pollers) {
-		if (err != nil) != (i%2 == 1) {
-			t.Errorf("poller %d: %v", i, err)
+	g := mirror.NewGroup(pollers)
+	if err := g.Refresh(t.Context()); !errors.Is(err, errAway) || err.Error() != strings.Join(want, "\n") {
+		t.Errorf("Refresh() = %v, want %q", err, want)
+	}
+	for i, status := range g.Status() {
+		if status.Name != fmt.Sprint("document ", i) || (status.Err != nil) != (i%2 == 1) {
+			t.Errorf("Status()[%d] = %+v, want the poller of that place", i, status)
 		}
 	}
 }

@@ -56,12 +56,12 @@ func newRoot(t testing.TB) *devpki.CA {
 }
 
 // svid issues an SVID of ca, which is also its bundle.
-func svid(t testing.TB, ca *devpki.CA, id, hint string) *workload.X509SVID {
+func svid(t testing.TB, ca *devpki.CA, id string) *workload.X509SVID {
 	t.Helper()
-	return svidOf(t, ca, id, hint, devpki.LeafOptions{URIs: []string{id}})
+	return svidOf(t, ca, id, devpki.LeafOptions{URIs: []string{id}})
 }
 
-func svidOf(t testing.TB, ca *devpki.CA, id, hint string, o devpki.LeafOptions) *workload.X509SVID {
+func svidOf(t testing.TB, ca *devpki.CA, id string, o devpki.LeafOptions) *workload.X509SVID {
 	t.Helper()
 	leaf, err := ca.Issue(o)
 	if err != nil {
@@ -75,7 +75,7 @@ func svidOf(t testing.TB, ca *devpki.CA, id, hint string, o devpki.LeafOptions) 
 	for _, certificate := range leaf.Chain {
 		chain = append(chain, certificate.Raw...)
 	}
-	return &workload.X509SVID{SpiffeId: id, X509Svid: chain, X509SvidKey: key, Bundle: der(ca), Hint: hint}
+	return &workload.X509SVID{SpiffeId: id, X509Svid: chain, X509SvidKey: key, Bundle: der(ca)}
 }
 
 func der(anchors ...*devpki.CA) (all []byte) {
@@ -211,16 +211,19 @@ func serve[M any](a *agent, stream grpc.ServerStreamingServer[M], current func()
 // following is a source that runs, and what it reports.
 type following struct {
 	*workloadapi.Source
-	events chan mirror.Status
-	news   chan struct{}
-	ended  chan error
-	stop   context.CancelFunc
+	news  chan struct{}
+	ended chan error
+	stop  context.CancelFunc
+
+	mu     sync.Mutex
+	events []mirror.Status // that nobody has looked at
+	told   chan struct{}   // there are more
 }
 
 // follow runs a source for a, with whatever is wanted, until the end of the test.
 func follow(t testing.TB, a *agent, o workloadapi.Options) *following {
 	t.Helper()
-	f := &following{events: make(chan mirror.Status, 100), news: make(chan struct{}, 100), ended: make(chan error, 1)}
+	f := &following{told: make(chan struct{}, 1), news: make(chan struct{}, 100), ended: make(chan error, 1)}
 	o.Address = a.address
 	o.OnAttempt = f.record
 	o.Changed = func() { f.news <- struct{}{} }
@@ -243,36 +246,53 @@ func follow(t testing.TB, a *agent, o workloadapi.Options) *following {
 	return f
 }
 
-// await returns the first event that is right, and fails the test if none comes.
+// await returns the first event that is right and that was not looked at before, and
+// fails the test if none comes.
 func (f *following) await(t testing.TB, what string, right func(mirror.Status) bool) mirror.Status {
 	t.Helper()
 	late := time.After(20 * time.Second)
 	for {
-		select {
-		case s := <-f.events:
+		if s, ok := f.next(); ok {
 			if right(s) {
 				return s
 			}
+			continue
+		}
+		select {
+		case <-f.told:
 		case <-late:
 			t.Fatalf("nobody reported %s; Status() = %+v", what, f.Status())
 		}
 	}
 }
 
-// record keeps what is reported. Nobody may be there to read it, so the oldest gives
-// way.
+// record keeps what is reported, all of it: a source that fails every few milliseconds
+// must not push out what a test on a busy machine has not looked at yet.
 func (f *following) record(s mirror.Status) {
-	for {
-		select {
-		case f.events <- s:
-			return
-		default:
-		}
-		select {
-		case <-f.events:
-		default:
-		}
+	f.mu.Lock()
+	f.events = append(f.events, s)
+	f.mu.Unlock()
+	select {
+	case f.told <- struct{}{}:
+	default:
 	}
+}
+
+func (f *following) next() (s mirror.Status, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.events) == 0 {
+		return s, false
+	}
+	s, f.events = f.events[0], f.events[1:]
+	return s, true
+}
+
+// drain forgets what was reported so far.
+func (f *following) drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = nil
 }
 
 func good(name string) func(mirror.Status) bool {
@@ -281,17 +301,6 @@ func good(name string) func(mirror.Status) bool {
 
 func bad(name string, reason mirror.Reason) func(mirror.Status) bool {
 	return func(s mirror.Status) bool { return s.Name == name && mirror.ReasonOf(s.Err) == reason }
-}
-
-// drain forgets what was reported so far.
-func (f *following) drain() {
-	for {
-		select {
-		case <-f.events:
-		default:
-			return
-		}
-	}
 }
 
 func read(t testing.TB, path string) string {

@@ -54,12 +54,8 @@ func (b *bundle) takeUp(s state, now time.Time) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	b.status.Digest, b.status.Notes, b.status.NotAfter = sha256.Sum256(document), append(notes[:len(notes):len(notes)], parsed.NotesAt(now)...), time.Time{}
-	for _, anchor := range parsed.Anchors {
-		if b.status.NotAfter.IsZero() || anchor.NotAfter.Before(b.status.NotAfter) {
-			b.status.NotAfter = anchor.NotAfter
-		}
-	}
+	b.status.Digest, b.status.NotAfter = sha256.Sum256(document), parsed.NotAfter()
+	b.status.Notes = append(notes[:len(notes):len(notes)], parsed.NotesAt(now)...)
 	return changed, nil
 }
 

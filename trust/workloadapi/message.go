@@ -105,13 +105,8 @@ func (s *state) note(format string, args ...any) {
 // pick returns the SVID that is wanted, nil if it is not there.
 func (s *state) pick(c Credential) *workload.X509SVID {
 	for _, svid := range s.svids {
-		switch {
-		case !c.ID.IsZero():
-			if svid.GetSpiffeId() == c.ID.String() {
-				return svid
-			}
-		case c.Hint == "" || svid.GetHint() == c.Hint:
-			return svid // of several with the same hint, the first
+		if c.ID.IsZero() || svid.GetSpiffeId() == c.ID.String() {
+			return svid
 		}
 	}
 	return nil

@@ -2,11 +2,9 @@ package workloadapi
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"net/url"
 	"time"
@@ -28,12 +26,11 @@ const (
 	DefaultConfirm    = time.Minute
 )
 
-// Credential is an X.509-SVID that is wanted: the one with ID, or else the first
-// with Hint, or else the first of all.
+// Credential is an X.509-SVID that is wanted: the one with ID, or else the first of
+// all.
 type Credential struct {
 	Name string // unique
 	ID   workloadid.ID
-	Hint string
 }
 
 // Options says what is wanted of which Workload API.
@@ -65,8 +62,6 @@ type Options struct {
 	// is random.
 	Now    func() time.Time
 	Jitter func() float64
-	// Dial connects to the Workload API instead of Address, if set.
-	Dial func(context.Context) (net.Conn, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -119,8 +114,6 @@ func (o Options) check() error {
 			refuse("a credential needs a name of its own; %s is not", mirror.Quote(c.Name))
 		case !c.ID.IsZero() && !c.ID.HasPath():
 			refuse("credential %s: %s is a trust domain, not a workload", c.Name, c.ID)
-		case !c.ID.IsZero() && c.Hint != "":
-			refuse("credential %s is chosen by its identity or by its hint, not by both", c.Name)
 		}
 		names[c.Name] = true
 	}

@@ -2,7 +2,6 @@ package workloadapi
 
 import (
 	"context"
-	"net"
 	"sync"
 	"time"
 
@@ -84,12 +83,7 @@ func (s *Source) connect() (*grpc.ClientConn, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
 	}
-	target := s.target
-	if dial := s.o.Dial; dial != nil {
-		target = "passthrough:///workload-api"
-		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }))
-	}
-	return grpc.NewClient(target, options...)
+	return grpc.NewClient(s.target, options...)
 }
 
 // open asks for SVIDs, which come with all bundles, if one is wanted, and for bundles

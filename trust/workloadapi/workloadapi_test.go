@@ -31,7 +31,7 @@ var wanted = []workloadapi.Credential{{Name: "own"}}
 func TestStateReachesTheStoreAndTheHandle(t *testing.T) {
 	t.Parallel()
 	a, ca, foreign := startAgent(t), newRoot(t), newRoot(t)
-	own := svid(t, ca, edge, "")
+	own := svid(t, ca, edge)
 	a.tell(map[string][]byte{partner.String(): der(foreign)}, own)
 	paths := copies(t, prod, partner)
 	f := follow(t, a, workloadapi.Options{Bundles: paths, Credentials: wanted})
@@ -67,7 +67,7 @@ func TestStateReachesTheStoreAndTheHandle(t *testing.T) {
 func TestKeysNeverReachTheDisk(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgent(t), newRoot(t)
-	own := svid(t, ca, edge, "")
+	own := svid(t, ca, edge)
 	a.tell(nil, own)
 	paths := copies(t, prod)
 	f := follow(t, a, workloadapi.Options{Bundles: paths, Credentials: wanted})
@@ -96,7 +96,7 @@ func TestKeysNeverReachTheDisk(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	a, first, second := startAgent(t), newRoot(t), newRoot(t)
-	a.tell(nil, svid(t, first, edge, ""))
+	a.tell(nil, svid(t, first, edge))
 	paths := copies(t, prod)
 	f := follow(t, a, workloadapi.Options{Bundles: paths, Credentials: wanted})
 	if err := f.Wait(t.Context()); err != nil {
@@ -106,7 +106,7 @@ func TestRotation(t *testing.T) {
 	handle := f.Credential("own")
 	before := handle.Credential()
 
-	next := svid(t, second, edge, "")
+	next := svid(t, second, edge)
 	next.Bundle = der(first, second)
 	a.tell(nil, next)
 	<-f.news
@@ -135,7 +135,7 @@ func TestRotation(t *testing.T) {
 func TestWithdrawnBundleTrustsNobody(t *testing.T) {
 	t.Parallel()
 	a, ca, foreign := startAgent(t), newRoot(t), newRoot(t)
-	own := svid(t, ca, edge, "")
+	own := svid(t, ca, edge)
 	federated := map[string][]byte{partner.String(): der(foreign)}
 	a.tell(federated, own)
 	paths := copies(t, prod, partner)
@@ -185,7 +185,7 @@ func TestBundleWithdrawnWhileTheGatewayWasAway(t *testing.T) {
 	if err := os.WriteFile(paths[partner], []byte(pemOf(foreign)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	f := follow(t, a, workloadapi.Options{Bundles: paths, Credentials: wanted})
 	<-f.news
 	if got := read(t, paths[partner]); got != empty {
@@ -197,7 +197,7 @@ func TestBundleWithdrawnWhileTheGatewayWasAway(t *testing.T) {
 func TestInvalidMessagesAreDiscarded(t *testing.T) {
 	t.Parallel()
 	a, ca, foreign := startAgent(t), newRoot(t), newRoot(t)
-	own := svid(t, ca, edge, "")
+	own := svid(t, ca, edge)
 	federated := map[string][]byte{partner.String(): der(foreign)}
 	a.tell(federated, own)
 	paths := copies(t, prod, partner)
@@ -208,7 +208,7 @@ func TestInvalidMessagesAreDiscarded(t *testing.T) {
 	<-f.news
 	held := f.Credential("own").Credential()
 	edited := func(edit func(*workload.X509SVID)) []*workload.X509SVID {
-		other := svid(t, newRoot(t), edge, "")
+		other := svid(t, newRoot(t), edge)
 		edit(other)
 		return []*workload.X509SVID{other}
 	}
@@ -247,7 +247,7 @@ func TestInvalidMessagesAreDiscarded(t *testing.T) {
 func TestFaultsStayWhereTheyAre(t *testing.T) {
 	t.Parallel()
 	a, ca, foreign, next := startAgent(t), newRoot(t), newRoot(t), newRoot(t)
-	own := svid(t, ca, edge, "")
+	own := svid(t, ca, edge)
 	paths := copies(t, prod, partner)
 	a.tell(map[string][]byte{partner.String(): der(foreign)}, own)
 	f := follow(t, a, workloadapi.Options{Bundles: paths, Credentials: wanted})
@@ -258,7 +258,7 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 	held := f.Credential("own").Credential()
 
 	f.drain()
-	a.tell(map[string][]byte{partner.String(): []byte("garbage")}, svid(t, next, edge, ""))
+	a.tell(map[string][]byte{partner.String(): []byte("garbage")}, svid(t, next, edge))
 	f.await(t, "the garbled bundle", bad(partner.String(), mirror.ReasonDocument))
 	f.await(t, "the credential", good("own"))
 	if got := read(t, paths[partner]) + read(t, paths[prod]); got != pemOf(foreign)+pemOf(next) {
@@ -269,7 +269,7 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 	}
 	held = f.Credential("own").Credential()
 
-	other := svid(t, ca, edge, "")
+	other := svid(t, ca, edge)
 	for _, tt := range []struct {
 		name   string
 		svid   *workload.X509SVID
@@ -278,9 +278,9 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 		{"a chain that is none", &workload.X509SVID{SpiffeId: edge, X509Svid: []byte("x"), X509SvidKey: own.X509SvidKey, Bundle: own.Bundle}, trust.ReasonCertificate},
 		{"a key that is none", &workload.X509SVID{SpiffeId: edge, X509Svid: own.X509Svid, X509SvidKey: []byte("x"), Bundle: own.Bundle}, trust.ReasonKey},
 		{"the key of another", &workload.X509SVID{SpiffeId: edge, X509Svid: own.X509Svid, X509SvidKey: other.X509SvidKey, Bundle: own.Bundle}, trust.ReasonMismatch},
-		{"a certificate that names another", svidOf(t, ca, edge, "", devpki.LeafOptions{URIs: []string{edge + "/x"}}), trust.ReasonIdentifier},
-		{"a certificate without a name", svidOf(t, ca, edge, "", devpki.LeafOptions{DNS: []string{"edge"}}), trust.ReasonIdentifier},
-		{"an expired one (KEY-02)", svidOf(t, ca, edge, "", devpki.LeafOptions{URIs: []string{edge}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}), trust.ReasonExpired},
+		{"a certificate that names another", svidOf(t, ca, edge, devpki.LeafOptions{URIs: []string{edge + "/x"}}), trust.ReasonIdentifier},
+		{"a certificate without a name", svidOf(t, ca, edge, devpki.LeafOptions{DNS: []string{"edge"}}), trust.ReasonIdentifier},
+		{"an expired one (KEY-02)", svidOf(t, ca, edge, devpki.LeafOptions{URIs: []string{edge}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}), trust.ReasonExpired},
 	} {
 		f.drain()
 		a.tell(map[string][]byte{partner.String(): der(foreign)}, tt.svid)
@@ -294,7 +294,7 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 	}
 
 	f.drain()
-	a.tell(nil, svid(t, ca, edge, ""), svid(t, next, edge+"/x", ""))
+	a.tell(nil, svid(t, ca, edge), svid(t, next, edge+"/x"))
 	s := f.await(t, "two bundles for a trust domain", bad(prod.String(), mirror.ReasonDocument))
 	if !strings.Contains(s.Err.Error(), "two different bundles") || read(t, paths[prod]) != pemOf(ca) {
 		t.Errorf("two bundles for a trust domain: %v, and the copy is %q; want the last good one", s.Err, read(t, paths[prod]))
@@ -315,9 +315,12 @@ func TestStreamIsOpenedAgain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a, ca, next := startAgent(t), newRoot(t), newRoot(t)
-			a.tell(nil, svid(t, ca, edge, ""))
+			a.tell(nil, svid(t, ca, edge))
 			paths := copies(t, prod)
-			f := follow(t, a, workloadapi.Options{Bundles: paths, Credentials: wanted, Jitter: func() float64 { return 0 }})
+			f := follow(t, a, workloadapi.Options{
+				Bundles: paths, Credentials: wanted, Jitter: func() float64 { return 0 },
+				MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond,
+			})
 			if err := f.Wait(t.Context()); err != nil {
 				t.Fatalf("Wait() = %v", err)
 			}
@@ -331,10 +334,13 @@ func TestStreamIsOpenedAgain(t *testing.T) {
 			if wait := s.NextAttempt.Sub(s.LastFailure); mirror.ReasonOf(s.Err) != tt.reason || wait != 4*time.Millisecond {
 				t.Errorf("Status() = %+v, want reason %v and the next attempt after 4 ms", s, tt.reason)
 			}
+			if s := f.await(t, "the fourth failure", nth(4)); s.NextAttempt.Sub(s.LastFailure) != 4*time.Millisecond {
+				t.Errorf("Status() = %+v, want the next attempt after 4 ms at the most", s)
+			}
 			if f.Credential("own").Credential() != held || read(t, paths[prod]) != pemOf(ca) {
 				t.Error("what was held did not stay")
 			}
-			a.tell(nil, svid(t, next, edge, ""))
+			a.tell(nil, svid(t, next, edge))
 			<-f.news
 			if f.Credential("own").Credential() == held || read(t, paths[prod]) != pemOf(next) {
 				t.Error("the new state was not taken up")
@@ -352,12 +358,12 @@ func TestStreamIsOpenedAgain(t *testing.T) {
 func TestStreamThatEndsInOrderIsOpenedAgain(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgent(t), newRoot(t)
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	f := follow(t, a, workloadapi.Options{Credentials: wanted})
 	<-f.news
 	a.end(errInOrder)
 	f.await(t, "the end", func(s mirror.Status) bool { return s.Failures >= 2 })
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	f.await(t, "the new stream", good("own"))
 }
 
@@ -391,7 +397,7 @@ func TestSlowFirstAnswer(t *testing.T) {
 	if got := f.Credential("own"); got != nil {
 		t.Errorf("Credential() before there is one = %v, want nil", got)
 	}
-	a.tell(nil, svid(t, ca, "spiffe://prod.example/other", ""))
+	a.tell(nil, svid(t, ca, "spiffe://prod.example/other"))
 	if err := f.Wait(t.Context()); err != nil {
 		t.Errorf("Wait() = %v", err)
 	}
@@ -438,16 +444,15 @@ func TestBundlesAlone(t *testing.T) {
 func TestCredentialIsChosen(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgent(t), newRoot(t)
-	a.tell(nil, svid(t, ca, edge+"/1", "a"), svid(t, ca, edge+"/2", "b"), svid(t, ca, edge+"/3", "b"), svid(t, ca, edge+"/4", ""))
+	a.tell(nil, svid(t, ca, edge+"/1"), svid(t, ca, edge+"/2"), svid(t, ca, edge+"/3"))
 	f := follow(t, a, workloadapi.Options{Credentials: []workloadapi.Credential{
-		{Name: "/1"},                                // the first
-		{Name: "/2", Hint: "b"},                     // the first of two
-		{Name: "/3", ID: identifier(edge + "/3")},   // whatever its hint
-		{Name: "/4", ID: identifier(edge + "/4")},   // the last
+		{Name: "/1"}, // the first
+		{Name: "/2", ID: identifier(edge + "/2")},   // one between
+		{Name: "/3", ID: identifier(edge + "/3")},   // the last
 		{Name: "none", ID: identifier(edge + "/5")}, // not there
 	}})
 	f.await(t, "that one is missing", bad("none", mirror.ReasonDenied))
-	for _, name := range []string{"/1", "/2", "/3", "/4"} {
+	for _, name := range []string{"/1", "/2", "/3"} {
 		if got := f.Credential(name).Credential().ID().Path(); got != "/edge"+name {
 			t.Errorf("Credential(%q) is of %s", name, got)
 		}
@@ -460,7 +465,7 @@ func TestCredentialIsChosen(t *testing.T) {
 func TestSuccessorKeepsTheHandles(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgent(t), newRoot(t)
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	before := follow(t, a, workloadapi.Options{Credentials: wanted})
 	if err := before.Wait(t.Context()); err != nil {
 		t.Fatalf("Wait() = %v", err)
@@ -476,7 +481,7 @@ func TestSuccessorKeepsTheHandles(t *testing.T) {
 	if err := after.Wait(t.Context()); err != nil || handle.Credential() != held {
 		t.Errorf("Wait() of the successor = %v, want what was held", err)
 	}
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	after.await(t, "the rotation", func(s mirror.Status) bool { return s.Name == "own" && s.Digest != held.Digest() })
 	if handle.Credential() == held {
 		t.Error("the handle of before does not follow the successor")
@@ -488,7 +493,7 @@ func TestSuccessorKeepsTheHandles(t *testing.T) {
 func TestStandingStreamConfirmsTheCopies(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgent(t), newRoot(t)
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	paths := copies(t, prod)
 	var mu sync.Mutex
 	now, looks := time.Now(), make(chan struct{}, 1)
@@ -524,7 +529,7 @@ func TestStandingStreamConfirmsTheCopies(t *testing.T) {
 func TestTCP(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgentAt(t, "tcp", "127.0.0.1:0", "tcp://"), newRoot(t)
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	f := follow(t, a, workloadapi.Options{Credentials: wanted})
 	if err := f.Wait(t.Context()); err != nil {
 		t.Errorf("Wait() = %v", err)
@@ -568,7 +573,6 @@ func TestNewRefuses(t *testing.T) {
 		"no name":                 {Credentials: []workloadapi.Credential{{}}},
 		"a name twice":            {Credentials: []workloadapi.Credential{{Name: "a"}, {Name: "a"}}},
 		"a trust domain":          {Credentials: []workloadapi.Credential{{Name: "a", ID: identifier(prod.String())}}},
-		"an identity and a hint":  {Credentials: []workloadapi.Credential{{Name: "a", ID: identifier(edge), Hint: "x"}}},
 		"a negative back-off":     {Credentials: wanted, MinBackoff: -1},
 		"crossed back-offs":       {Credentials: wanted, MinBackoff: time.Hour},
 		"a negative confirmation": {Credentials: wanted, Confirm: -1},
@@ -583,7 +587,7 @@ func TestNewRefuses(t *testing.T) {
 func TestOnlyOneRun(t *testing.T) {
 	t.Parallel()
 	a, ca := startAgent(t), newRoot(t)
-	a.tell(nil, svid(t, ca, edge, ""))
+	a.tell(nil, svid(t, ca, edge))
 	f := follow(t, a, workloadapi.Options{Credentials: wanted})
 	if err := f.Wait(t.Context()); err != nil {
 		t.Fatalf("Wait() = %v", err)
