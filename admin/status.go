@@ -130,7 +130,11 @@ type RevocationStatus struct {
 
 // CRLStatus is about one CRL.
 type CRLStatus struct {
-	Issuer     string    `json:"issuer"`
+	File   string `json:"file"` // where it was read
+	Issuer string `json:"issuer"`
+	// Signature is verified, unverified while no chain of the issuer came, or refuted:
+	// forged, damaged, or of another CA of the same name.
+	Signature  string    `json:"signature"`
 	Number     string    `json:"number"` // decimal
 	ThisUpdate time.Time `json:"this_update"`
 	NextUpdate time.Time `json:"next_update"`
@@ -376,12 +380,23 @@ func crlsOf(set *trust.CRLSet, now time.Time) *RevocationStatus {
 	}
 	for _, crl := range set.CRLs() {
 		status.CRLs = append(status.CRLs, CRLStatus{
+			File: crl.Name(), Signature: signatureOf(crl),
 			Issuer: unquoted(crl.Issuer()), Number: crl.Number(), ThisUpdate: crl.ThisUpdate(), NextUpdate: crl.NextUpdate(),
 			Entries: crl.Entries(), Freshness: set.Freshness(crl, now).String(),
 			Stale: now.After(crl.NextUpdate()), SecondsLeft: int64(crl.NextUpdate().Sub(now).Seconds()),
 		})
 	}
 	return status
+}
+
+func signatureOf(crl *trust.CRL) string {
+	switch {
+	case crl.Verified():
+		return "verified"
+	case crl.Refuted():
+		return "refuted"
+	}
+	return "unverified"
 }
 
 // unquoted takes the quotes off a text that JSON will quote again.

@@ -48,7 +48,7 @@ func TestTrustOfShowsRevocationAndShadow(t *testing.T) {
 	want := RevocationStatus{
 		WhenStale: "grace", GraceSeconds: 5400, Check: "leaf", Digest: crls.Digest().String(), Entries: 2, Stale: 1,
 		CRLs: []CRLStatus{{
-			Issuer: "CN=prod root", Number: "7", ThisUpdate: now.Add(-2 * time.Hour), NextUpdate: now.Add(-time.Hour),
+			File: "prod.crl", Signature: "unverified", Issuer: "CN=prod root", Number: "7", ThisUpdate: now.Add(-2 * time.Hour), NextUpdate: now.Add(-time.Hour),
 			SecondsLeft: -3600, Stale: true, Freshness: "stale, tolerated", Entries: 2,
 		}},
 	}

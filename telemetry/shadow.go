@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,11 +122,15 @@ type ShadowDifference struct {
 	Last    time.Time
 }
 
-// ShadowDifferences returns what was seen since the start, the most frequent first;
+// ShadowDifferences returns what was seen of each shadow that is in force, the most frequent first;
 // the number of identities kept is bounded, and beyond the bound the one that was
 // seen the longest time ago is forgotten. The counter of shadow verdicts has them
 // all. The caller owns the slice.
 func (t *Telemetry) ShadowDifferences() []ShadowDifference { return t.shadows.mostFrequentFirst() }
+
+// ForgetShadow forgets the differences of o, because its shadow is another one now, or
+// gone. The counter goes on.
+func (t *Telemetry) ForgetShadow(o workloadid.Origin) { t.shadows.forget(o.String() + "/") }
 
 // shadowTable remembers a bounded number of differences, one for each identity and
 // what would become of it.
@@ -181,6 +186,17 @@ func (s *shadowTable) note(id workloadid.ID, outcome shadowOutcome, reason certp
 	entry.count++
 	if at.After(entry.last) {
 		entry.last = at
+	}
+}
+
+func (s *shadowTable) forget(prefix string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, element := range s.known {
+		if strings.HasPrefix(k.identity, prefix) {
+			s.latest.Remove(element)
+			delete(s.known, k)
+		}
 	}
 }
 

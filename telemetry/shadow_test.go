@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"verigate/certpath"
 	"verigate/tlsterm"
 	"verigate/verifycache"
+	"verigate/workloadid"
 )
 
 func TestShadowDifferences(t *testing.T) {
@@ -177,5 +179,31 @@ func TestShadowOfLiveConnectionsAddsToThatOfHandshakes(t *testing.T) {
 	want := `verigate_shadow_verdicts_total{error_type="revoked",outcome="would_refuse",trust_domain="spiffe://prod.example"} 2`
 	if text := scrape(t, tel, textFormat); !strings.Contains(text, want+"\n") {
 		t.Errorf("exposition lacks %s:\n%s", want, text)
+	}
+}
+
+// The list answers who still breaks, so it begins anew when a shadow is another one.
+func TestDifferencesOfAShadowThatIsGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := newShadowTable(8)
+	for _, name := range []string{"spiffe://prod.example/a", "spiffe://prod.example/b", "spiffe://prod.example.org/c", "wimse://prod.example/d"} {
+		s.note(id(t, name), shadowWouldRefuse, certpath.ReasonRevoked, noon)
+	}
+	prod, err := workloadid.ParseOrigin("spiffe://prod.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&Telemetry{shadows: s}).ForgetShadow(prod)
+	var left []string
+	for _, d := range s.mostFrequentFirst() {
+		left = append(left, d.Identity)
+	}
+	slices.Sort(left)
+	if want := []string{"spiffe://prod.example.org/c", "wimse://prod.example/d"}; !slices.Equal(left, want) {
+		t.Errorf("after the shadow of spiffe://prod.example was replaced the list has %q, want %q", left, want)
+	}
+	s.note(id(t, "spiffe://prod.example/a"), shadowWouldRefuse, certpath.ReasonRevoked, noon)
+	if n := s.mostFrequentFirst()[0].Count; n != 1 {
+		t.Errorf("a difference that was forgotten goes on at %d, want it to begin at 1", n)
 	}
 }

@@ -146,6 +146,13 @@ func (c *CRL) Verified() bool {
 	return checks != nil && slices.ContainsFunc(*checks, func(s signatureCheck) bool { return s.err == nil })
 }
 
+// Refuted reports whether issuers of the CRL's name were met and the key of none of
+// them has signed c: it is forged, damaged, or of another CA of the same name.
+func (c *CRL) Refuted() bool {
+	checks := c.verified.Load()
+	return checks != nil && len(*checks) > 0 && !c.Verified()
+}
+
 // SameKeyID reports whether issuer may have signed c as far as key identifiers tell:
 // they are the same, or one of the two has none.
 func (c *CRL) SameKeyID(issuer *x509.Certificate) bool {

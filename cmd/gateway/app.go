@@ -97,6 +97,8 @@ func open(path string, log *slog.Logger) (a *app, err error) {
 		return a, invalid(err)
 	}
 	options.UnknownIssuer = a.unknownIssuer
+	// Before the gateway, which judges live connections by the new shadow.
+	a.store.OnChange(a.forgetShadows)
 	if a.gateway, err = gateway.New(options, program); err != nil {
 		program.Close(noWait())
 		return a, placed(c, err)
@@ -150,6 +152,21 @@ func crlFiles(all []config.CRLFile) []files.CRLFile {
 func (a *app) fetched() {
 	if f := a.watched.Load(); f != nil {
 		f.Refresh()
+	}
+}
+
+// forgetShadows forgets what shadows said that are not in force any more.
+func (a *app) forgetShadows(before, now *trust.Snapshot) {
+	shadow := func(s *trust.Snapshot, o workloadid.Origin) (of [2]trust.Digest) {
+		if b := s.Bundle(o); b != nil && b.Shadow() != nil {
+			of = [2]trust.Digest{b.Shadow().Digest(), b.Shadow().CRLs().Digest()}
+		}
+		return of
+	}
+	for _, b := range before.Bundles() {
+		if o := b.Origin(); shadow(before, o) != shadow(now, o) {
+			a.telemetry.ForgetShadow(o)
+		}
 	}
 }
 
@@ -446,6 +463,7 @@ func (a *app) readiness() (r admin.Readiness) {
 		if len(b.Anchors()) == 0 {
 			r.Degraded = append(r.Degraded, fmt.Sprintf("bundle %s: it is empty, so nobody of this trust domain is accepted", b.Origin()))
 		}
+		r.Degraded = append(r.Degraded, crlFaults(b, now)...)
 	}
 	if audit := a.telemetry.AuditStatus(); audit.Enabled && !audit.Healthy {
 		why := "audit: records cannot be written: " + audit.LastError
@@ -456,6 +474,23 @@ func (a *app) readiness() (r admin.Readiness) {
 		}
 	}
 	return r
+}
+
+// crlFaults says which CRLs of b are past their nextUpdate, and which were not signed
+// by the CA that they name.
+func crlFaults(b *trust.Bundle, now time.Time) (all []string) {
+	set := b.CRLs()
+	for _, crl := range set.CRLs() {
+		switch {
+		case crl.Refuted():
+			all = append(all, fmt.Sprintf("crl %s: %v was not signed by the CA that it names: it is forged, damaged or another CA's, and says nothing", b.Origin(), crl))
+		case now.After(crl.NextUpdate()) && set.Options().WhenStale == trust.StaleRefuse:
+			all = append(all, fmt.Sprintf("crl %s: %v is past its nextUpdate, and whoever only it covers is refused", b.Origin(), crl))
+		case now.After(crl.NextUpdate()):
+			all = append(all, fmt.Sprintf("crl %s: %v is past its nextUpdate", b.Origin(), crl))
+		}
+	}
+	return all
 }
 
 // firstLine is an error of many problems as one line of /readyz.

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"verigate/certpath"
 	"verigate/config"
 	"verigate/devpki"
 	"verigate/trust"
@@ -241,8 +244,12 @@ func trustNotes(s *trust.Snapshot, c *config.Config, source *files.Source, now t
 			}
 		}
 	}
+	for _, b := range s.Bundles() {
+		notes = append(notes, crlNotes(b, now)...)
+	}
 	for _, k := range c.Credentials() {
 		if h := source.Credential(k.Name); h != nil {
+			notes = append(notes, ownChainNotes(s, k.Name, h.Credential(), now)...)
 			if left := h.Credential().NotAfter().Sub(now); left <= 0 {
 				notes = append(notes, fmt.Sprintf("credential %s: has expired, so no handshake can be served with it", k.Name))
 			} else if left < time.Hour {
@@ -251,6 +258,49 @@ func trustNotes(s *trust.Snapshot, c *config.Config, source *files.Source, now t
 		}
 	}
 	return notes
+}
+
+// crlNotes warns of CRLs that refuse everybody: the first that is usually configured is
+// that of the issuing CA, and the status of the issuing CA itself is on another.
+func crlNotes(b *trust.Bundle, now time.Time) (notes []string) {
+	set := b.CRLs()
+	if set == nil {
+		return nil
+	}
+	notes = crlFaults(b, now)
+	if set.Options().LeafOnly {
+		return notes
+	}
+	for _, a := range b.Anchors() {
+		if len(set.Of(a.RawSubject)) == 0 {
+			notes = append(notes, fmt.Sprintf("bundle %s: there is no CRL of anchor %q, so whatever it issued has an unknown status and is refused; add its CRL, or ask for leaves only with check: leaf", b.Origin(), a.Subject))
+		}
+	}
+	return notes
+}
+
+// ownChainNotes judges the gateway's own certificate as it would a backend's: what is
+// wrong with the CRLs of its trust domain shows there before a workload comes.
+func ownChainNotes(s *trust.Snapshot, name string, own *trust.Credential, now time.Time) []string {
+	bundle := s.Bundle(own.ID().Origin())
+	if own.ID().IsZero() || bundle == nil || now.After(own.NotAfter()) {
+		return nil
+	}
+	var chain []*x509.Certificate
+	for _, der := range own.TLS().Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil // it was parsed when it was loaded
+		}
+		chain = append(chain, c)
+	}
+	_, err := certpath.Verify(chain, bundle, certpath.RoleServer, now)
+	fault, ok := errors.AsType[*certpath.Error](err)
+	about := []certpath.Reason{certpath.ReasonRevoked, certpath.ReasonRevocationUnknown, certpath.ReasonRevocationStale}
+	if !ok || !slices.Contains(about, fault.Reason) {
+		return nil
+	}
+	return []string{fmt.Sprintf("credential %s: by the CRLs of %s it would be refused itself, and with it probably whoever has the same issuer: %v", name, bundle.Origin(), fault)}
 }
 
 func (r *checkReport) add(err error) {
