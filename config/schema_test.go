@@ -89,6 +89,7 @@ var beyondSchema = map[string]string{
 	"bad-credential-source":         "between fields",
 	"bad-crl":                       "between fields",
 	"bad-federation-sources":        "between fields",
+	"bad-shadow-without-difference": "between fields",
 	"bad-upstream-credential":       "between fields",
 	"bad-upstream-dns-without-name": "between fields",
 	"bad-upstream-endpoints":        "a matter of values",
