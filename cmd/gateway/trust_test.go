@@ -95,7 +95,9 @@ func TestStatusShowsRequestsThatWereNotServed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A record comes a moment after the response.
 	denials := p.status(t).Denials
+	eventually(t, func() bool { denials = p.status(t).Denials; return len(denials) > 0 })
 	if len(denials) != 1 {
 		t.Fatalf("GET /status has the denials %+v, want one", denials)
 	}
