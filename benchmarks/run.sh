@@ -25,8 +25,8 @@ mkdir -p "$(dirname "$OUT")"
 	echo "# BENCHTIME=$BENCHTIME COUNT=$COUNT ./benchmarks/run.sh"
 	measure certpath    '^Benchmark(Verify|VerifyKnownIssuer|VerifyProven|CheckRevocation)$'
 	measure trust       '^BenchmarkCRL$' 1x
-	measure verifycache '^Benchmark(Hit|HitParallel|HitByCRLs|HitWithShadow|Key|Miss|RejectedHit)$'
-	measure verifycache '^Benchmark(Rejudge|Memory|Crowd)$' 1x
+	measure verifycache '^Benchmark(Hit|HitParallel|HitByCRLs|HitWithShadow|Key|Miss|Rejudge|RejectedHit)$'
+	measure verifycache '^Benchmark(Memory|Crowd)$' 1x
 	measure routing     '^Benchmark(Match|MatchMiss|MatchHostile|SameScope)$'
 	measure policy      '^Benchmark(Authorize|AuthorizeManyRoutes|Deny)$'
 	measure http1gate   '^Benchmark(Read|ReadInTwo)$'
