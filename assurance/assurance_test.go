@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -411,5 +412,50 @@ func BenchmarkGrade(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.GradeAt(e, issued)
+	}
+}
+
+// Whatever lowers a grade is told, and nothing else is.
+func TestLoweredSaysWhyTheGradeIsNotWhatWasStated(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	good := assurance.Evidence{KeyAlgorithm: "ECDSA", KeyBits: 256, Lifetime: time.Hour, NotBefore: began}
+	p, err := assurance.Compile(assurance.Options{
+		Statements:  []assurance.Statement{{MIAL: assurance.MIAL3, MAAL: assurance.MAAL{assurance.Boundary: 3, assurance.Governance: 2}}},
+		MaxLifetime: 2 * time.Hour, MaxAge: 30 * time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		claim string
+		edit  func(*assurance.Evidence)
+		at    time.Duration
+		want  []string // a word of each phrase
+	}{
+		{"nothing", func(*assurance.Evidence) {}, time.Minute, nil},
+		{"a long life", func(e *assurance.Evidence) { e.Lifetime = 3 * time.Hour }, time.Minute, []string{"lives 3h"}},
+		{"its age", func(*assurance.Evidence) {}, 31 * time.Minute, []string{"began 31m"}},
+		{"a weak key", func(e *assurance.Evidence) { e.KeyAlgorithm, e.KeyBits = "RSA", 1024 }, time.Minute, []string{"RSA of 1024"}},
+		{"any purpose", func(e *assurance.Evidence) { e.ExtKeyUsageAny = true }, time.Minute, []string{"any"}},
+		{"other purposes", func(e *assurance.Evidence) { e.OtherPurposes = 2 }, time.Minute, []string{"other purposes"}},
+		{"several things", func(e *assurance.Evidence) { e.Lifetime, e.ExtKeyUsageAny = 3*time.Hour, true }, time.Hour, []string{"lives", "began", "any"}},
+	} {
+		e := good
+		tt.edit(&e)
+		got := p.Lowered(e, began.Add(tt.at))
+		ok := len(got) == len(tt.want)
+		for i := range min(len(got), len(tt.want)) {
+			ok = ok && strings.Contains(got[i], tt.want[i])
+		}
+		if !ok {
+			t.Errorf("%s: Lowered() = %q, want phrases with %q", tt.claim, got, tt.want)
+		}
+		if g, _ := p.GradeAt(e, began.Add(tt.at)); (len(got) > 0) != (g != assurance.Grade{MIAL: assurance.MIAL3, MAAL: assurance.MAAL{assurance.Boundary: 3, assurance.Governance: 2}}) {
+			t.Errorf("%s: Lowered() = %q, and the grade is %+v", tt.claim, got, g)
+		}
+	}
+	if got := (*assurance.Profile)(nil).Lowered(good, began); got != nil {
+		t.Errorf("without a profile: Lowered() = %q, want nil", got)
 	}
 }

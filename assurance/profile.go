@@ -241,6 +241,35 @@ func (p *Profile) GradeAt(e Evidence, now time.Time) (g Grade, until time.Time) 
 	return g, end
 }
 
+// Lowered says what makes the grade of e at now lower than what was stated, a phrase
+// each for an operator; nil if nothing does. It is for explanations: GradeAt decides.
+func (p *Profile) Lowered(e Evidence, now time.Time) (why []string) {
+	if p == nil {
+		return nil
+	}
+	stated := p.ceiling(e)
+	lower := func(applies bool, to Grade, format string, args ...any) {
+		if applies && to != stated {
+			why = append(why, fmt.Sprintf(format, args...))
+		}
+	}
+	boundary := func(grade uint8) Grade {
+		g := stated
+		g.MAAL[Boundary] = min(g.MAAL[Boundary], grade)
+		return g
+	}
+	lower(p.lifetime > 0 && e.Lifetime > p.lifetime, stated.outlived(), "the leaf lives %v, and more than %v counts as MIAL-1", e.Lifetime, p.lifetime)
+	lower(p.age > 0 && !now.Before(e.NotBefore.Add(p.age)), stated.outlived(), "the leaf began %v ago, and from %v on it counts as MIAL-1", now.Sub(e.NotBefore).Round(time.Second), p.age)
+	lower(p.isWeak(e), Grade{MIAL: min(stated.MIAL, MIAL1)}, "its key is weak or of an unknown kind: %s of %d bits", e.KeyAlgorithm, e.KeyBits)
+	switch {
+	case e.ExtKeyUsageAny:
+		lower(true, boundary(0), "its extended key usage is any, or there is none")
+	case e.OtherPurposes > 0:
+		lower(true, boundary(manyPurposes), "its extended key usage has other purposes besides TLS")
+	}
+	return why
+}
+
 // young returns what e is worth as long as the leaf is young: all that does not
 // depend on the time.
 func (p *Profile) young(e Evidence) Grade {

@@ -25,6 +25,7 @@ type explanation struct {
 	At          time.Time  `json:"at"`
 	MIAL        *int       `json:"mial,omitempty"`
 	MAAL        string     `json:"maal,omitempty"`
+	Lowered     []string   `json:"lowered,omitempty"` // why the grade is less than was stated
 	NotAfter    *time.Time `json:"not_after,omitempty"`
 	Presented   []pathCert `json:"presented"`      // the chain as it came, whatever the verdict
 	Path        []pathCert `json:"path,omitempty"` // as it was accepted: leaf to anchor
@@ -147,6 +148,9 @@ func (e *explanation) print(out io.Writer, asJSON bool) error {
 func (e *explanation) printAccepted(p *printer) {
 	p.verdict(true, verdictAccept, fmt.Sprintf("%s, MIAL-%d, until %s", e.Identity, *e.MIAL, e.NotAfter.Format(time.RFC3339)))
 	p.field("maal", e.MAAL)
+	for _, why := range e.Lowered {
+		p.field("lowered", why)
+	}
 	for i := range e.Path {
 		if i >= len(e.Presented) || e.Path[i] != e.Presented[i] { // say once what stands above
 			p.certificate(fmt.Sprintf("path[%d]", i), &e.Path[i])

@@ -132,6 +132,7 @@ func judge(chain []*x509.Certificate, role certpath.Role, scope *verifycache.Sco
 		return e, verdict
 	}
 	e.Verdict = verdictAccept
+	e.Lowered = snapshot.Bundle(verdict.ID.Origin()).Options().Assurance.Lowered(verdict.Path.Evidence(), now)
 	e.Revocation = revocation(verdict.Path, snapshot.Bundle(verdict.ID.Origin()), now)
 	mial := int(verdict.Grade.MIAL)
 	notAfter := verdict.Path.NotAfter().UTC()
