@@ -54,6 +54,7 @@ type edgeConn struct {
 	exchange *exchange // that request
 	parked   bool      // fasthttp was told that the stream ended, though it has not
 	unread   bool      // the client may be sending what nobody will read
+	padded   bool      // its chain has certificates that its path did not need
 	first    [1]byte   // of the next request, read while parked
 	hasFirst bool
 
@@ -69,6 +70,7 @@ func (l *listener) newEdgeConn(conn *tlsterm.Conn) *edgeConn {
 	c := &edgeConn{listener: l, tls: conn, remote: conn.Remote().String()}
 	if peer := conn.Peer(); peer != nil {
 		c.path, c.grade = peer.Path(), peer.Grade()
+		c.padded = isPadded(conn.Chain(), c.path)
 	}
 	c.gate = http1gate.New(conn, &l.limits, c.refuseMalformed)
 	return c

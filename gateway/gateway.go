@@ -136,10 +136,15 @@ func (g *Gateway) Swap(p *Program) {
 // its scope. Handshakes that begin from now on are judged for it, and so is every
 // caller who is connected, within the time that a change of trust takes.
 func (g *Gateway) SetScopes(scopes map[string]*verifycache.Scope) {
+	changed := false
 	for _, l := range g.listeners {
 		if scope := scopes[l.name]; scope != nil && !slices.Equal(scope.Origins(), l.tls.Scope().Origins()) {
 			l.tls.SetScope(scope)
+			changed = true
 		}
+	}
+	if !changed {
+		return // as with most reloads: nobody has to be judged for it
 	}
 	g.live.scopes.Add(1) // after the scopes: who sees it judges by them
 	g.rejudger.wake()

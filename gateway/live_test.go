@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -763,5 +764,65 @@ func TestConnectionIsSmall(t *testing.T) {
 	const limit = 352 // a size class of the allocator
 	if gateway.ConnectionBytes > limit {
 		t.Errorf("a connection takes %d octets, want at most %d", gateway.ConnectionBytes, limit)
+	}
+}
+
+// Whoever presented certificates that its path does not need is judged after all others,
+// and sent away where that would take too long: junk in a chain makes the search for its
+// path a hundred times as dear, and must not keep anybody else connected.
+func TestPaddedChainsAreJudgedLast(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		claim  string
+		budget time.Duration
+		reason string // of the end of the connection whose caller is still accepted
+	}{
+		{"within the budget they fare like others", time.Minute, ""},
+		{"beyond it they have to come back", 0, "limits_exceeded"},
+	} {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, setting{})
+			w.gateway.SetPaddedBudget(tt.budget)
+			junk := must(devpki.NewRoot(devpki.CAOptions{Name: "junk"}))(t).Certificate
+			leaf := w.issue(cartID)
+			padded := *leaf
+			padded.Chain = append(slices.Clone(leaf.Chain), junk)
+			lean, heavy := w.open(leaf), w.open(&padded)
+			w.publishBut(denied(t, reportID), nil)
+			if tt.reason == "" {
+				w.until(t, "both were judged anew", func() bool {
+					return strings.Contains(w.metrics(), "verigate_connection_rejudged_total{cause=\"trust\"} 2\n")
+				})
+				if r := heavy.do(catalogCall); r.StatusCode != 200 {
+					t.Errorf("the padded one: %d %s", r.StatusCode, r.body)
+				}
+			} else {
+				heavy.ended()
+				if e := w.audit.end(t, cartID); e.text("reason") != tt.reason {
+					t.Errorf("the record says %v, want reason %s", e, tt.reason)
+				}
+			}
+			if r := lean.do(catalogCall); r.StatusCode != 200 {
+				t.Errorf("the lean one: %d %s", r.StatusCode, r.body)
+			}
+		})
+	}
+}
+
+// A reload that changes nothing about whom listeners admit judges nobody.
+func TestScopesThatDoNotDifferJudgeNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setting{})
+	c := w.open(w.issue(cartID))
+	for range 3 {
+		w.gateway.SetScopes(nil)
+	}
+	w.publishBut(denied(t, reportID), nil)
+	w.until(t, "the connection was judged anew once", func() bool {
+		return strings.Contains(w.metrics(), "verigate_connection_rejudged_total{cause=\"trust\"} 1\n")
+	})
+	if r := c.do(catalogCall); r.StatusCode != 200 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 }

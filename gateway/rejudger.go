@@ -19,6 +19,12 @@ const (
 	rejudgeRefused = 128 // per turn; closing one takes some 20 µs
 	rejudgeRest    = time.Millisecond
 
+	// paddedBudget is how long, in one look, callers may be judged who presented
+	// certificates that their path does not need: with these a workload can make the
+	// search for its path take milliseconds. They come last, and whoever is left when the
+	// budget is used up is sent away, and is free to connect again.
+	paddedBudget = 300 * time.Millisecond
+
 	// rejudgeSoonest is the least time between two looks at the clock: certificates
 	// and CRLs tell time in seconds. rejudgeLatest bounds what a wall clock that was
 	// set can do.
@@ -39,10 +45,18 @@ type rejudger struct {
 
 	looked *trust.Snapshot // the last one that the upstreams were judged by
 	conns  []*edgeConn     // of one domain; kept for its capacity
+	padded []paddedConn    // of all domains, in the current look
+	budget time.Duration   // for them
+}
+
+// paddedConn is a connection that is judged after all others.
+type paddedConn struct {
+	conn  *edgeConn
+	cause string
 }
 
 func newRejudger(g *Gateway) *rejudger {
-	return &rejudger{gateway: g, signal: make(chan struct{}, 1), stopped: make(chan struct{})}
+	return &rejudger{gateway: g, signal: make(chan struct{}, 1), stopped: make(chan struct{}), budget: paddedBudget}
 }
 
 // start begins the work.
@@ -99,7 +113,7 @@ func (r *rejudger) look() {
 	if s := r.gateway.options.Trust.Load(); s != r.looked {
 		r.looked = s
 		for _, b := range r.gateway.Program().Backends() {
-			b.Upstream.Rejudge()
+			r.rejudgeUpstream(b)
 		}
 	}
 	for _, d := range r.gateway.live.all() {
@@ -111,6 +125,52 @@ func (r *rejudger) look() {
 		case next != 0 && next <= now.UnixNano() && now.Sub(d.sweptAt) >= rejudgeSoonest:
 			r.sweep(d, v.standard, telemetry.CauseTime)
 		}
+	}
+	r.judgePadded()
+}
+
+// rejudgeUpstream judges the idle connections of a backend. As with callers, a
+// certificate that makes a parser panic must not end the process.
+func (r *rejudger) rejudgeUpstream(b *Backend) {
+	defer func() {
+		if mistake := recover(); mistake != nil {
+			r.gateway.options.Log.Error("panic while judging a backend anew", "panic", mistake)
+		}
+	}()
+	b.Upstream.Rejudge()
+}
+
+// judgePadded judges the callers that sweeps have put off, within the budget.
+func (r *rejudger) judgePadded() {
+	defer func() {
+		clear(r.padded)
+		r.padded = r.padded[:0]
+	}()
+	spent := time.Duration(0)
+	for i, p := range r.padded {
+		if spent >= r.budget {
+			p.conn.giveUp(p.cause)
+		} else {
+			began := time.Now()
+			p.conn.rejudge(began)
+			spent += time.Since(began)
+		}
+		if i%rejudgeRefused == rejudgeRefused-1 && !r.pause() {
+			return
+		}
+	}
+	if n := len(r.padded); n > 0 {
+		r.gateway.options.Telemetry.Rejudged(r.padded[0].cause, n, spent)
+	}
+}
+
+// pause lets those go on who have requests. It reports false when the work is to end.
+func (r *rejudger) pause() bool {
+	select {
+	case <-r.stopped:
+		return false
+	case <-time.After(rejudgeRest):
+		return true
 	}
 }
 
@@ -126,12 +186,14 @@ func (r *rejudger) sweep(d *domain, s *standard, cause string) {
 	judged, refused := 0, 0
 	turn, refusedInTurn := began, 0
 	for _, c := range r.conns {
+		if c.padded {
+			r.padded = append(r.padded, paddedConn{c, cause})
+			continue
+		}
 		now := time.Now()
 		if now.Sub(turn) >= rejudgeTurn || refusedInTurn >= rejudgeRefused {
-			select {
-			case <-r.stopped:
+			if !r.pause() {
 				return
-			case <-time.After(rejudgeRest):
 			}
 			now = time.Now()
 			turn, refusedInTurn = now, 0

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"verigate/assurance"
@@ -111,6 +113,29 @@ func (c *edgeConn) rejudge(now time.Time) (judged, refused bool) {
 		return false, false
 	}
 	return true, c.stands(now) != nil
+}
+
+// giveUp refuses the caller unless its verdict is up to date: there is no time to judge
+// it within the bound.
+func (c *edgeConn) giveUp(cause string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refusal.Load() != nil || c.path == nil || !c.outdated(c.domain.current(), time.Now()) {
+		return
+	}
+	c.refuse(cause, &certpath.Error{
+		Reason: certpath.ReasonLimitsExceeded,
+		Found:  "a chain with certificates that its path does not need, which takes too long to judge anew for many connections",
+		Want:   "the leaf and the intermediates that lead to its anchor",
+		Hint:   "the client may connect again",
+	})
+}
+
+// isPadded reports whether chain has certificates that path does not.
+func isPadded(chain []*x509.Certificate, path *certpath.Path) bool {
+	return slices.ContainsFunc(chain, func(presented *x509.Certificate) bool {
+		return !slices.ContainsFunc(path.Certificates(), presented.Equal)
+	})
 }
 
 // outdated reports whether the verdict about the caller has to be asked for again.

@@ -23,9 +23,10 @@ func newRunCommand() *cobra.Command {
 		Long: `run serves until SIGTERM or SIGINT; then requests in flight finish (drain_timeout) and
 it exits with 0; a second signal ends it at once. SIGHUP reloads the configuration and
 every file that it names and reopens the audit file; if anything is wrong, the old state
-stays in force, and log, /readyz, /status and metrics say why. Listeners (their
-trust_domains too), admin, telemetry, cache and handshake_tokens take a restart. Anchors, certificates and
-keys are also watched and taken up by themselves.
+stays in force, and log, /readyz, /status and metrics say why. Listeners (but for their
+trust_domains), admin, telemetry, cache, handshake_tokens, resumption, shared_credentials
+and state_dir take a restart. Anchors, CRLs, certificates, keys and secrets are also
+watched and taken up by themselves.
 
   gateway config example > gateway.yaml
   gateway check gateway.yaml

@@ -53,7 +53,7 @@ func newCRLItem(kind string, origin workloadid.Origin, f CRLFile) *crlItem {
 		c.genuine.learn(c.inForce)
 		fault := c.genuine.check(value.crls)
 		if fault == nil {
-			fault = c.reached.check(value.crls)
+			fault = c.reached.check(value.crls, now)
 		}
 		if fault != nil {
 			fault.Name = f.Path
@@ -70,8 +70,23 @@ func newCRLItem(kind string, origin workloadid.Origin, f CRLFile) *crlItem {
 // look suggests.
 func (c *crlItem) lists(f *crlFile, now time.Time) []*trust.CRL {
 	c.genuine.learn(c.inForce)
-	c.inForce = c.genuine.complete(f.crls, c.optional, now)
+	c.inForce = c.genuine.complete(sameAs(c.inForce, f.crls), c.optional, now)
 	return c.inForce
+}
+
+// sameAs returns crls with those that held has as well replaced by held's: a file that
+// was unreadable for a moment is parsed anew, and what is in force, and remembers which
+// signatures were verified, are the lists of before.
+func sameAs(held, crls []*trust.CRL) []*trust.CRL {
+	out := slices.Clone(crls)
+	for i, crl := range out {
+		for _, known := range held {
+			if known.Digest() == crl.Digest() {
+				out[i] = known
+			}
+		}
+	}
+	return out
 }
 
 // genuine is, by its series, the newest list that the key of an issuer was seen to
@@ -197,10 +212,14 @@ type mark struct {
 // takes no more than this.
 const maxMarks = 4 * trust.MaxCRLs
 
-// check refuses crls if the latest of a series is behind what was reached.
-func (m marks) check(crls []*trust.CRL) *trust.Error {
+// maxAhead is how far the clock of a publisher may run ahead.
+const maxAhead = 5 * time.Minute
+
+// check refuses crls if the latest of a series is behind what was reached. What bears
+// a date to come has reached nothing: it would lock out all genuine lists until then.
+func (m marks) check(crls []*trust.CRL, now time.Time) *trust.Error {
 	for series, offered := range latest(crls) {
-		if held, ok := m[series]; ok && offered.behind(held) {
+		if held, ok := m[series]; ok && !held.thisUpdate.After(now.Add(maxAhead)) && offered.behind(held) {
 			return &trust.Error{Reason: trust.ReasonRollback, Detail: fmt.Sprintf("%v is offered, %v is held", offered, held)}
 		}
 	}

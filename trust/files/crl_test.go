@@ -697,6 +697,56 @@ func TestForgeriesNeitherRollBackNorLockOut(t *testing.T) {
 	}
 }
 
+// A file that cannot be read for a moment and is as it was then is parsed anew. What was
+// learnt of its lists holds all the same.
+func TestAHiccupOfAFileForgetsNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	o := p.options()
+	dated := func(number int64, ago time.Duration) []byte {
+		return listWith(t, p.ca, devpki.CRLOptions{Number: big.NewInt(number), ThisUpdate: moment.Add(-ago)})
+	}
+	path := p.withLists(t, &o, dated(10, time.Hour))[0]
+	s, store := open(t, o)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(); err == nil {
+		t.Fatal("Reload() without the file = nil")
+	}
+	write(t, path, dated(10, time.Hour))
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	verify(t, store, "10")
+	write(t, path, dated(9, 0))
+	if err := s.Reload(); trust.ReasonOf(err) != trust.ReasonRollback {
+		t.Errorf("Reload() of a lower number after the hiccup = %v, want reason %q", err, trust.ReasonRollback)
+	}
+}
+
+// What bears a date to come, as only a forgery does, locks nobody out until then.
+func TestAListOfTheFutureLocksNothingOut(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	o := p.options()
+	dated := func(number int64, ago time.Duration) []byte {
+		return listWith(t, p.ca, devpki.CRLOptions{Number: big.NewInt(number), ThisUpdate: moment.Add(-ago), NextUpdate: moment.Add(100 * 365 * 24 * time.Hour)})
+	}
+	path := p.withLists(t, &o, dated(3, time.Hour))[0]
+	s, store := open(t, o)
+	verify(t, store, "3")
+	write(t, path, dated(1<<40, -50*365*24*time.Hour))
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, dated(4, time.Minute))
+	if err := s.Reload(); err != nil {
+		t.Errorf("Reload() of the genuine successor = %v", err)
+	}
+	wantNumbers(t, store, "3", "4")
+}
+
 // An operator who takes a list out of his file has taken it out.
 func TestAListThatIsTakenOutOfTheFileIsOut(t *testing.T) {
 	t.Parallel()

@@ -232,18 +232,6 @@ func (n *set) items() (all []ItemStatus) {
 	return all
 }
 
-// lists returns the files of revocation lists that are held.
-func (n *set) lists() (all []*crlFile) {
-	for _, v := range n.variants() {
-		for _, c := range v.crls {
-			if f := c.held.value; f != nil && !slices.Contains(all, f) {
-				all = append(all, f)
-			}
-		}
-	}
-	return all
-}
-
 func (n *set) paths() (all []string) {
 	for _, f := range n.followers() {
 		all = append(all, f.state().Paths...)

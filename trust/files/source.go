@@ -37,7 +37,6 @@ type view struct {
 	removed     []ItemStatus
 	credentials handles[credentialHandle]
 	secrets     handles[secretHandle]
-	lists       []*crlFile
 }
 
 // Open reads everything once, publishes to store and returns the source. It
@@ -142,7 +141,7 @@ func (s *Source) adopt(n *set, snapshot *trust.Snapshot, now time.Time) {
 	}
 	v := &view{credentials: make(handles[credentialHandle]), secrets: make(handles[secretHandle])}
 	v.removed = n.commit(snapshot, last, now)
-	v.items, v.lists = n.items(), n.lists()
+	v.items = n.items()
 	s.set = n
 	for _, c := range n.credentials {
 		h := s.credentials.of(c.status.Name)
@@ -180,10 +179,12 @@ func (s *Source) Secret(name string) trust.SecretSource {
 // revocation list with this digest, which is one of those that are held. It looks
 // through all of them, and at nothing else.
 func (s *Source) Verified(list trust.Digest) bool {
-	for _, f := range s.view.Load().lists {
-		for _, crl := range f.crls {
-			if crl.Digest() == list && crl.Verified() {
-				return true
+	for _, bundle := range s.store.Load().Bundles() {
+		for ; bundle != nil; bundle = bundle.Shadow() {
+			for _, crl := range bundle.CRLs().CRLs() {
+				if crl.Digest() == list && crl.Verified() {
+					return true
+				}
 			}
 		}
 	}
