@@ -330,6 +330,10 @@ func (c *Conn) arm() {
 		return
 	}
 	c.armed = c.Conn.SetReadDeadline(due) == nil
+	// Somebody who wants the connection to end may have set his own in between.
+	if set := c.deadline.Load(); set != 0 && set < due.UnixNano() {
+		c.disarm()
+	}
 }
 
 // disarm puts the server's deadline back.
@@ -338,9 +342,15 @@ func (c *Conn) disarm() {
 		return
 	}
 	c.armed = false
-	var t time.Time
-	if set := c.deadline.Load(); set != 0 {
-		t = time.Unix(0, set)
+	for {
+		set := c.deadline.Load()
+		var t time.Time
+		if set != 0 {
+			t = time.Unix(0, set)
+		}
+		_ = c.Conn.SetReadDeadline(t) // fails on a closed connection only, which the next read tells
+		if c.deadline.Load() == set {
+			return
+		}
 	}
-	_ = c.Conn.SetReadDeadline(t) // fails on a closed connection only, which the next read tells
 }

@@ -59,7 +59,8 @@ type conn struct {
 // it from then on. A nil conn and a nil error mean that the endpoint is at its
 // limit.
 func (e *endpoint) take(u *Upstream, in *bufio.Reader, abort *Abort, now time.Time, fresh bool) (*conn, *Error) {
-	for !fresh {
+	// An aborted request takes no connection with it.
+	for !fresh && !abort.Aborted() {
 		c := e.pop()
 		if c == nil {
 			break
