@@ -43,17 +43,18 @@ var rooms = []room{
 
 // beside are packages outside the layers, with who may import them.
 var beside = map[string][]string{
-	"trust/files":       {"cmd/gateway"},
-	"trust/federation":  {"cmd/gateway"},
-	"trust/workloadapi": {"cmd/gateway"},
-	"trust/crlfetch":    {"cmd/gateway"},
-	"trust/mirror":      {"trust/federation", "trust/workloadapi", "trust/crlfetch", "cmd/gateway"},
-	"devpki":            {"cmd/gateway", "loadtest", "benchmarks", "deploy"},
-	"config/schemagen":  {},
-	"internal/race":     {}, // for tests
-	"deploy":            {},
-	"loadtest":          {},
-	"benchmarks":        {},
+	"trust/files":        {"cmd/gateway"},
+	"trust/federation":   {"cmd/gateway"},
+	"trust/workloadapi":  {"cmd/gateway"},
+	"trust/crlfetch":     {"cmd/gateway"},
+	"trust/mirror":       {"trust/federation", "trust/workloadapi", "trust/crlfetch", "cmd/gateway"},
+	"devpki":             {"cmd/gateway", "loadtest", "benchmarks", "deploy"},
+	"config/schemagen":   {},
+	"internal/race":      {}, // for tests
+	"internal/footprint": {"cmd/gateway"},
+	"deploy":             {},
+	"loadtest":           {},
+	"benchmarks":         {},
 }
 
 // parents returns how a folder is called in the tables: itself, or the entry that

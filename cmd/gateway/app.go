@@ -14,6 +14,7 @@ import (
 	"verigate/admin"
 	"verigate/config"
 	"verigate/gateway"
+	"verigate/internal/footprint"
 	"verigate/telemetry"
 	"verigate/trust"
 	"verigate/trust/files"
@@ -199,6 +200,8 @@ func (a *app) serve(ctx context.Context, reload <-chan struct{}) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stopWatching()
+	footprint.Set(a.log)
+	background.Go(func() { footprint.Trim(watching) })
 	background.Go(func() {
 		if err := a.files.Run(watching); err != nil && !errors.Is(err, context.Canceled) {
 			a.log.Error("watching files ended", "error", err)

@@ -1,0 +1,72 @@
+package footprint
+
+import (
+	"runtime/metrics"
+	"time"
+)
+
+// sample is what the runtime says of its heap, in octets.
+type sample struct {
+	allocated uint64 // since the process began
+	held      uint64 // alive, dead, and free but not returned yet
+}
+
+// names are those of a sample's parts in runtime/metrics: allocated, then what
+// adds up to held.
+var names = [...]string{
+	"/gc/heap/allocs:bytes",
+	"/memory/classes/heap/objects:bytes",
+	"/memory/classes/heap/free:bytes",
+	"/memory/classes/heap/unused:bytes",
+}
+
+func read() sample {
+	var all [len(names)]metrics.Sample
+	for i, name := range names {
+		all[i].Name = name
+	}
+	metrics.Read(all[:])
+	s := sample{allocated: all[0].Value.Uint64()}
+	for _, part := range all[1:] {
+		s.held += part.Value.Uint64()
+	}
+	return s
+}
+
+const (
+	// calmBytes is how much a calm process allocates between two looks at most: what
+	// 60 handshakes do, or 20 000 requests.
+	calmBytes = 4 << 20
+	// calmFor is how many looks in a row must find it calm.
+	calmFor = 2
+	// worth is how much must have been allocated since the last trim, because no more
+	// can have become garbage; and a fifth of what is held, because a collection costs
+	// more, the more is alive.
+	worth = 16 << 20
+	// rest is the least time between two trims. Load that comes in waves would have
+	// its memory taken away between any two of them.
+	rest = 10 * time.Second
+)
+
+// watch decides when to trim.
+type watch struct {
+	allocated uint64 // at the last look
+	calm      int    // looks in a row
+	trimmed   uint64 // allocated at the last trim
+	last      time.Time
+}
+
+// due reports whether to trim now, and counts on it that it is done.
+func (w *watch) due(now time.Time, s sample) bool {
+	if s.allocated-w.allocated > calmBytes {
+		w.calm = 0
+	} else {
+		w.calm++
+	}
+	w.allocated = s.allocated
+	if w.calm < calmFor || now.Sub(w.last) < rest || s.allocated-w.trimmed < max(worth, s.held/5) {
+		return false
+	}
+	w.last, w.trimmed = now, s.allocated
+	return true
+}
