@@ -30,10 +30,11 @@ mkdir -p "$(dirname "$OUT")"
 	measure routing     '^Benchmark(Match|MatchMiss|MatchHostile|SameScope)$'
 	measure policy      '^Benchmark(Authorize|AuthorizeManyRoutes|Deny)$'
 	measure http1gate   '^Benchmark(Read|ReadInTwo)$'
-	measure handoff     '^Benchmark(StripRequest|Apply|FilterResponse)$'
+	measure handoff     '^Benchmark(StripRequest|Append|FilterResponse)$'
 	measure telemetry   '^Benchmark(Request|Handshake|Trace)$'
 	measure upstream    '^BenchmarkForward$'
 	measure gateway     '^Benchmark(Decide|ProxiedRequest|Refused)$'
 	measure gateway     '^BenchmarkTrustChange$' 1x -live "${LIVE:-20000}"
+	measure gateway     '^BenchmarkIdleConnection$' 1x -live "${LIVE:-20000}"
 	measure tlsterm     '^Benchmark(Handshake|Resumption)$' "${HANDSHAKES:-300x}"
 } | tee "$OUT"

@@ -32,6 +32,7 @@ type exchange struct {
 	path  *certpath.Path
 	grade assurance.Grade
 
+	fields    []byte // that the backend gets from the gateway itself; the memory is kept
 	decided   time.Time
 	streaming bool // the response's body comes from the backend while it is sent
 	closing   bool // the connection ends with this response
@@ -43,6 +44,9 @@ var exchanges = sync.Pool{New: func() any {
 	x.question.Header = x.headerOnce // made once: a method value is allocated
 	return x
 }}
+
+// maxKeptFields is enough for fields that convey a chain of four certificates.
+const maxKeptFields = 16 << 10
 
 // newExchange begins the record of a request that began at start.
 func (c *edgeConn) newExchange(start time.Time) *exchange {
@@ -133,8 +137,11 @@ func (x *exchange) interrupted(reason string) {
 }
 
 func (x *exchange) free() {
-	header := x.question.Header
-	*x = exchange{}
+	header, fields := x.question.Header, x.fields[:0]
+	if cap(fields) > maxKeptFields {
+		fields = nil
+	}
+	*x = exchange{fields: fields}
 	x.question.Header = header
 	exchanges.Put(x)
 }

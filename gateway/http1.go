@@ -139,10 +139,12 @@ func (x *exchange) panicked(mistake any) {
 // judge decides about the request. If the decision is not to grant, it has been
 // answered.
 func (x *exchange) judge() Decision {
-	if x.admittedOnly() || !x.stillTrusted() {
+	// The clock of now, not that of the beginning: the body may have taken its time.
+	now := time.Now()
+	if x.admittedOnly() || !x.stillTrusted(now) {
 		return Decision{}
 	}
-	decision := x.decide()
+	decision := x.decide(now)
 	if !decision.Granted() {
 		x.refuse(decision.Reason)
 	}
@@ -168,9 +170,8 @@ func (x *exchange) admittedOnly() bool {
 }
 
 // stillTrusted answers a caller that would not be accepted any more.
-func (x *exchange) stillTrusted() bool {
-	// By the clock of now: the body may have taken its time since the request began.
-	path, grade, refused := x.conn.current(time.Now())
+func (x *exchange) stillTrusted(now time.Time) bool {
+	path, grade, refused := x.conn.current(now)
 	x.path, x.grade, x.record.Grade = path, grade, grade
 	if refused == nil {
 		return true
@@ -180,15 +181,15 @@ func (x *exchange) stillTrusted() bool {
 	return false
 }
 
-// decide asks the program.
-func (x *exchange) decide() Decision {
-	start := time.Now()
+// decide asks the program. now is what its time is counted from, with that of the
+// look at the caller's standing.
+func (x *exchange) decide(now time.Time) Decision {
 	q, r := &x.question, &x.record
 	q.Subject = policy.Subject{ID: x.path.ID(), Grade: x.grade}
 	q.SNI, q.Host, q.Path, q.Method = r.SNI, r.Host, r.Path, r.Method
 	decision := x.program.Decide(q)
 	x.decided = time.Now()
-	r.Policy = x.decided.Sub(start)
+	r.Policy = x.decided.Sub(now)
 	if decision.Route != nil {
 		r.Route, r.Upstream = decision.Route.Name, decision.Route.Upstream
 	}
@@ -208,11 +209,13 @@ func (x *exchange) headerOnce(name string) (string, bool) {
 // forward sends a granted request to its upstream and prepares the response.
 func (x *exchange) forward(decision *Decision) {
 	backend := x.program.backends[decision.Route.Upstream]
-	request, response := &x.ctx.Request, &x.ctx.Response
+	response := &x.ctx.Response
 	x.record.Rule = decision.Grant.Rule()
 	x.convey(backend)
 
-	result, err := backend.Upstream.Forward(decision.Grant, request, response, &x.conn.abort)
+	result, err := backend.Upstream.Forward(decision.Grant, &upstream.Call{
+		Request: &x.ctx.Request, Fields: x.fields, Response: response, Abort: &x.conn.abort, Now: x.decided,
+	})
 	x.record.Endpoint = result.Endpoint
 	x.record.UpstreamID = result.PeerID
 	x.record.UpstreamTime = result.Duration
@@ -244,20 +247,20 @@ func (x *exchange) convey(backend *Backend) {
 	keepState := x.keepsTraceState()
 
 	handoff.StripRequest(header, x.path.ID().Origin() == backend.Origin)
-	header.Del(requestIDName) // every occurrence; Set replaces the first
+	header.Del(requestIDName)
 	header.Del("Traceparent")
 	if !keepState {
 		header.Del("Tracestate")
 	}
 
-	backend.Handoff.Apply(header, handoff.Caller{Path: x.path, Grade: x.grade})
-	handoff.SetForwarded(header, conn.remote, x.record.Host)
 	if conn.spelled.sent != "" {
 		header.SetHost(conn.spelled.sent)
 	}
-	header.Set(requestIDName, x.record.ID)
-	var field [64]byte
-	header.SetBytesV("Traceparent", x.record.Trace.AppendTraceParent(field[:0]))
+	fields := backend.Handoff.Append(x.fields[:0], handoff.Caller{Path: x.path, Grade: x.grade})
+	fields = handoff.AppendForwarded(fields, conn.remote, x.record.Host)
+	fields = append(append(fields, requestIDName+": "...), x.record.ID...)
+	fields = x.record.Trace.AppendTraceParent(append(fields, "\r\nTraceparent: "...))
+	x.fields = append(fields, "\r\n"...)
 }
 
 // receivedTrace returns the traceparent that the caller sent. More than one is

@@ -2,6 +2,7 @@ package handoff_test
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -17,9 +18,11 @@ func ExampleStripRequest() {
 	h.Set("Authorization", "Bearer token")
 
 	fmt.Printf("%+v\n", handoff.StripRequest(&h, false))
-	handoff.SetForwarded(&h, "192.0.2.7:49152", "pay.example")
 	for name, value := range h.All() {
 		fmt.Printf("%s: %s\n", name, value)
+	}
+	for line := range strings.Lines(string(handoff.AppendForwarded(nil, "192.0.2.7:49152", "pay.example"))) {
+		fmt.Println(strings.TrimSpace(line))
 	}
 	// Output:
 	// {Hop:1 Reserved:2}

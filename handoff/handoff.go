@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/valyala/fasthttp"
-
 	"verigate/assurance"
 	"verigate/certpath"
 	"verigate/workloadid"
@@ -73,39 +71,24 @@ func New(forms Form, assertedBy workloadid.ID, limits ...Limit) *Handoff {
 	return &Handoff{forms: forms, assertedBy: assertedBy.String(), limits: slices.Clone(limits)}
 }
 
-var (
-	clientCertName      = []byte("Client-Cert")
-	clientCertChainName = []byte("Client-Cert-Chain")
-	xfccName            = []byte("X-Forwarded-Client-Cert")
-	workloadIDName      = []byte("X-Workload-Id")
-	trustDomainName     = []byte("X-Workload-Trust-Domain")
-	assuranceName       = []byte("X-Workload-Assurance")
-	assertedByName      = []byte("X-Workload-Asserted-By")
-)
-
-// Apply sets the fields that convey c on a request to which [StripRequest] was
-// applied. A caller without a path, or a path without an identifier, is conveyed
-// as far as there is something to say; a field that is not set is absent.
+// Append appends the field lines that convey c, each with its end, to a header to
+// which [StripRequest] was applied. A caller without a path, or a path without an
+// identifier, is conveyed as far as there is something to say; a field that has
+// nothing to say is absent.
 //
 // What is sent depends on the path and the conveyed grade only, and is remembered
-// for a bounded number of paths; then Apply allocates nothing of its own.
-func (h *Handoff) Apply(dst *fasthttp.RequestHeader, c Caller) {
+// for a bounded number of paths; then Append allocates nothing if dst has room.
+func (h *Handoff) Append(dst []byte, c Caller) []byte {
 	if h == nil || c.Path.IsZero() {
-		return
+		return dst
 	}
 	c.Grade = h.limited(c.Grade)
 	v := h.memo.get(c.Path)
 	if v == nil || v.grade != c.Grade {
-		v = h.valuesOf(c)
+		v = &values{grade: c.Grade, lines: h.linesOf(c)}
 		h.memo.put(c.Path, v)
 	}
-	set(dst, clientCertName, v.clientCert)
-	set(dst, clientCertChainName, v.clientCertChain)
-	set(dst, xfccName, v.xfcc)
-	set(dst, workloadIDName, v.id)
-	set(dst, trustDomainName, v.trustDomain)
-	set(dst, assuranceName, v.assurance)
-	set(dst, assertedByName, v.assertedBy)
+	return append(dst, v.lines...)
 }
 
 // limited returns the part of g that the backend may believe.
@@ -116,54 +99,61 @@ func (h *Handoff) limited(g assurance.Grade) assurance.Grade {
 	return g
 }
 
-func set(dst *fasthttp.RequestHeader, name, value []byte) {
-	if len(value) > 0 {
-		dst.SetCanonical(name, value)
-	}
-}
-
-// values has what is sent for one path; empty fields are not sent.
+// values is what is sent for one path.
 type values struct {
-	grade           assurance.Grade
-	clientCert      []byte
-	clientCertChain []byte
-	xfcc            []byte
-	id              []byte
-	trustDomain     []byte
-	assurance       []byte
-	assertedBy      []byte
+	grade assurance.Grade
+	lines []byte
 }
 
-func (h *Handoff) valuesOf(c Caller) *values {
-	v := &values{grade: c.Grade}
+func (h *Handoff) linesOf(c Caller) (lines []byte) {
 	path := c.Path.Certificates()
 	if h.forms&ClientCert != 0 {
-		v.clientCert = appendByteSequence(nil, path[0].Raw)
+		lines = appendField(lines, "Client-Cert", appendByteSequence(nil, path[0].Raw))
 	}
 	if h.forms&ClientCertChain != 0 {
 		// The path that was validated, not the chain that was sent: what else the
 		// caller put into its chain has been vouched for by nobody (FWD-05).
+		var chain []byte
 		for _, issuer := range path[1 : len(path)-1] {
-			if len(v.clientCertChain) > 0 {
-				v.clientCertChain = append(v.clientCertChain, ", "...)
+			if len(chain) > 0 {
+				chain = append(chain, ", "...)
 			}
-			v.clientCertChain = appendByteSequence(v.clientCertChain, issuer.Raw)
+			chain = appendByteSequence(chain, issuer.Raw)
 		}
+		lines = appendField(lines, "Client-Cert-Chain", chain)
 	}
 	id := c.Path.ID()
 	if h.forms&XFCC != 0 {
 		hash := c.Path.LeafSHA256()
-		v.xfcc = appendPair(v.xfcc, "By", h.assertedBy)
-		v.xfcc = appendPair(v.xfcc, "Hash", hex.EncodeToString(hash[:]))
-		v.xfcc = appendPair(v.xfcc, "URI", id.String())
+		element := appendPair(nil, "By", h.assertedBy)
+		element = appendPair(element, "Hash", hex.EncodeToString(hash[:]))
+		element = appendPair(element, "URI", id.String())
+		lines = appendField(lines, "X-Forwarded-Client-Cert", element)
 	}
 	if h.forms&Workload != 0 && !id.IsZero() {
-		v.id = []byte(id.String())
-		v.trustDomain = []byte(id.Origin().String())
-		v.assurance = appendAssurance(nil, c.Grade)
-		v.assertedBy = []byte(h.assertedBy)
+		lines = appendField(lines, "X-Workload-Id", id.String())
+		lines = appendField(lines, "X-Workload-Trust-Domain", id.Origin().String())
+		lines = appendField(lines, "X-Workload-Assurance", appendAssurance(nil, c.Grade))
+		lines = appendField(lines, "X-Workload-Asserted-By", h.assertedBy)
 	}
-	return v
+	return lines
+}
+
+// appendField appends a field line, unless value is empty. No value can begin a
+// line of its own: what ends a line becomes a space (RFC 9110 §5.5).
+func appendField[T string | []byte](dst []byte, name string, value T) []byte {
+	if len(value) == 0 {
+		return dst
+	}
+	dst = append(append(dst, name...), ": "...)
+	from := len(dst)
+	dst = append(dst, value...)
+	for i, c := range dst[from:] {
+		if c == '\r' || c == '\n' {
+			dst[from+i] = ' '
+		}
+	}
+	return append(dst, "\r\n"...)
 }
 
 // appendByteSequence appends b as RFC 9651 writes a Byte Sequence.

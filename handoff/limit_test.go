@@ -25,7 +25,7 @@ func conveyed(t *testing.T, h *Handoff, c Caller) string {
 	t.Helper()
 	header := request(t)
 	h.Apply(header, c)
-	return string(header.PeekBytes(assuranceName))
+	return string(header.Peek("X-Workload-Assurance"))
 }
 
 // ASR-08: what a backend is told is the least of caller, gateway and hop.

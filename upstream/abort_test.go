@@ -24,7 +24,7 @@ func call(t testing.TB, u *Upstream, abort *Abort) (Result, error) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("pay.example")
-	result, err := u.Forward(grantFor(t, u.Name()), &req, &resp, abort)
+	result, err := u.Forward(grantFor(t, u.Name()), &Call{Request: &req, Response: &resp, Abort: abort})
 	if err != nil {
 		return result, err
 	}

@@ -302,7 +302,7 @@ func forwardGranted(u *Upstream, g policy.Grant, edit func(*fasthttp.Request)) (
 	if edit != nil {
 		edit(&req)
 	}
-	result, err = u.Forward(g, &req, &resp, nil)
+	result, err = u.Forward(g, &Call{Request: &req, Response: &resp})
 	if err != nil {
 		return 0, "", result, err
 	}

@@ -53,7 +53,7 @@ func benchForward(b *testing.B, u *Upstream, method string) {
 	}
 	defer reportCPU(b)()
 	for b.Loop() {
-		if _, err := u.Forward(grant, &req, &resp, nil); err != nil {
+		if _, err := u.Forward(grant, &Call{Request: &req, Response: &resp}); err != nil {
 			b.Fatal(err)
 		}
 		if resp.IsBodyStream() {

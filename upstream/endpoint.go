@@ -162,8 +162,8 @@ func (c *conn) look(in *bufio.Reader) error {
 }
 
 // release makes c available for the next request.
-func (c *conn) release() {
-	c.idleSince = time.Now()
+func (c *conn) release(now time.Time) {
+	c.idleSince = now
 	e := c.e
 	e.mu.Lock()
 	if c.u.closed.Load() {

@@ -48,13 +48,13 @@ func Example() {
 		fmt.Println(denial)
 		return
 	}
-	if _, err := pay.Forward(grant, &request, &response, nil); err != nil {
+	if _, err := pay.Forward(grant, &upstream.Call{Request: &request, Response: &response}); err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println(response.StatusCode(), string(response.Body()))
 
-	_, err = pay.Forward(policy.Grant{}, &request, &response, nil)
+	_, err = pay.Forward(policy.Grant{}, &upstream.Call{Request: &request, Response: &response})
 	fmt.Println(err)
 	// Output:
 	// 200 paid /v1/orders?

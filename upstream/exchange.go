@@ -7,33 +7,41 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// exchange sends the request and receives the response header. If it succeeds, c
-// and b are disposed of when the response has been read; if it fails, they are
-// still the caller's, and again says whether the request may be sent on another
-// connection. unread says that the request's body was not read to its end.
-func (c *conn) exchange(b *buffers, resp *fasthttp.Response) (unread, again bool, err *Error) {
+// exchange sends the request and receives the response header, at the moment that
+// it returns as answered. If it succeeds, c and b are disposed of when the response
+// has been read; if it fails, they are still the caller's, and again says whether the
+// request may be sent on another connection. unread says that the request's body was
+// not read to its end.
+//
+// The clock is read once, when the response is there: to read it takes as long as to
+// parse half of a header.
+func (c *conn) exchange(b *buffers, resp *fasthttp.Response, now time.Time) (unread, again bool, answered time.Time, err *Error) {
 	r := &b.request
 	sent := c.wire.sent
 	c.answered, c.final, c.interim = false, false, 0
 	whole := r.stream == nil
-	if failure := c.send(r.out, whole); failure != nil {
+	if failure := c.send(r.out, whole, now); failure != nil {
 		err = c.broken(failure)
 	} else if !whole {
 		err = c.sendRest(b, resp)
+		now = time.Now()
 	}
 	if err == nil && !c.final {
-		err = c.readHead(b.in, resp)
+		err = c.readHead(b.in, resp, now)
 	}
-	if err == nil && !c.trusted(time.Now()) {
-		err = c.fault(ReasonUntrusted, errDistrusted) // since it was asked
+	if err == nil {
+		answered = time.Now()
+		if !c.trusted(answered) {
+			err = c.fault(ReasonUntrusted, errDistrusted) // since it was asked
+		}
 	}
 	unread = r.stream != nil
 	if err != nil {
 		untouched := c.wire.sent == sent
 		again = c.reused && !c.answered && err.Reason == ReasonClosed && (untouched || whole && r.idempotent)
-		return unread, again, err
+		return unread, again, answered, err
 	}
-	return unread, false, c.receive(b, resp)
+	return unread, false, answered, c.receive(b, resp, answered)
 }
 
 // maxHeld bounds what a connection keeps of a request beyond its buffers.
@@ -41,8 +49,8 @@ const maxHeld = 4 << 10
 
 // send writes out. The last octets of a small request leave together with the
 // wait for the response.
-func (c *conn) send(out []byte, last bool) error {
-	c.wire.hold = last && len(out) <= maxHeld
+func (c *conn) send(out []byte, last bool, now time.Time) error {
+	c.wire.hold, c.wire.now = last && len(out) <= maxHeld, now
 	_, err := c.stream.Write(out)
 	c.wire.hold = false
 	return err
@@ -68,7 +76,7 @@ func (c *conn) sendRest(b *buffers, resp *fasthttp.Response) *Error {
 		if stop, err := c.readEarly(b.in, resp, now); stop || err != nil {
 			return err
 		}
-		if err := c.send(r.out, r.stream == nil && !c.final); err != nil {
+		if err := c.send(r.out, r.stream == nil && !c.final, now); err != nil {
 			// It often is closed because the answer was given already.
 			if _, early := c.readEarly(b.in, resp, now); early == nil && c.final {
 				return nil
@@ -108,9 +116,9 @@ func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Tim
 
 // dispose ends an exchange. c is pooled if keep is set and nothing arrived that
 // was not asked for.
-func (c *conn) dispose(b *buffers, keep bool) {
+func (c *conn) dispose(b *buffers, keep bool, now time.Time) {
 	if c.detach() && keep && b.in.Buffered() == 0 {
-		c.release()
+		c.release(now)
 	} else {
 		c.close()
 	}

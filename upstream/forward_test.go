@@ -763,7 +763,7 @@ func TestConnectionLimit(t *testing.T) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("h")
-	if _, err := u.Forward(grantFor(t, "pay"), &req, &resp, nil); err != nil {
+	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
 		t.Fatal(err)
 	}
 	_, _, _, err := forward(t, u, nil)
@@ -771,7 +771,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("at the limit Forward() = %v, want reason %s", err, ReasonNoEndpoint)
 	}
 	resp.CloseBodyStream()
-	if _, err := u.Forward(grantFor(t, "pay"), &req, &resp, nil); err != nil {
+	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
 		t.Errorf("below the limit again Forward() = %v", err)
 	}
 	resp.CloseBodyStream()
@@ -812,7 +812,7 @@ func TestCloseLetsRequestsFinish(t *testing.T) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("h")
-	if _, err := u.Forward(grantFor(t, "pay"), &req, &resp, nil); err != nil {
+	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
 		t.Fatal(err)
 	}
 	expired, cancel := context.WithCancel(t.Context())

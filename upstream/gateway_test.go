@@ -25,7 +25,7 @@ func gateway(t testing.TB, u *Upstream) *countingListener {
 		ReadBufferSize:               16 << 10,
 		Logger:                       silent{},
 		Handler: func(ctx *fasthttp.RequestCtx) {
-			result, err := u.Forward(grant, &ctx.Request, &ctx.Response, nil)
+			result, err := u.Forward(grant, &Call{Request: &ctx.Request, Response: &ctx.Response})
 			if err != nil {
 				ctx.Response.Reset()
 				ctx.SetStatusCode(err.(*Error).Status())

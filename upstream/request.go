@@ -34,12 +34,13 @@ const sizeDigits = 4
 // unless a header has made it grow.
 const maxChunk = 1<<(4*sizeDigits) - 1
 
-// begin puts together the header of req and the first octets of its body.
+// begin puts together the header of req, with fields behind its own, and the first
+// octets of its body.
 //
 // The framing is made anew. What fasthttp would add or move is taken from the
 // header before: a declared trailer would carry fields of the header out of it,
 // which is a way to have identity headers removed.
-func (r *request) begin(req *fasthttp.Request) error {
+func (r *request) begin(req *fasthttp.Request, fields []byte) error {
 	h := &req.Header
 	r.head = h.IsHead()
 	r.idempotent = isIdempotent(h.Method())
@@ -65,9 +66,11 @@ func (r *request) begin(req *fasthttp.Request) error {
 		r.out = h.AppendBytes(r.out[:0])
 		h.SetProtocol(version)
 	}
+	r.out = r.out[:len(r.out)-len("\r\n")]
 	if len(h.Host()) == 0 {
-		r.out = append(r.out[:len(r.out)-2], "Host: \r\n\r\n"...) // RFC 9112 §3.2
+		r.out = append(r.out, "Host: \r\n"...) // RFC 9112 §3.2
 	}
+	r.out = append(append(r.out, fields...), "\r\n"...)
 	if r.stream == nil {
 		r.out = append(r.out, body...)
 		return nil

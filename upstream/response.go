@@ -28,8 +28,8 @@ var (
 )
 
 // readHead reads the final response header and drops the interim ones before it.
-func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response) *Error {
-	if err := c.wire.readWithin(c.u.o.ResponseTimeout, time.Now()); err != nil {
+func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response, now time.Time) *Error {
+	if err := c.wire.readWithin(c.u.o.ResponseTimeout, now); err != nil {
 		return c.broken(err)
 	}
 	for !c.final {
@@ -109,7 +109,7 @@ func isNetwork(err error) bool {
 // receive makes resp ready to be sent to the caller: it decides how the body is
 // delimited, takes it over if it is there already, and otherwise lets resp
 // stream it. c and b are disposed of, now or at the end of the stream.
-func (c *conn) receive(b *buffers, resp *fasthttp.Response) *Error {
+func (c *conn) receive(b *buffers, resp *fasthttp.Response, now time.Time) *Error {
 	h := &resp.Header
 	unread := b.request.stream != nil
 	keep := !unread && keepsAlive(h)
@@ -131,7 +131,7 @@ func (c *conn) receive(b *buffers, resp *fasthttp.Response) *Error {
 			h.Del(fasthttp.HeaderContentLength) // RFC 9110 §8.6, RFC 9112 §6.1
 			h.Del(fasthttp.HeaderTransferEncoding)
 		}
-		c.dispose(b, keep)
+		c.dispose(b, keep, now)
 		return nil
 	case length >= 0 && b.in.Buffered() >= length:
 		// It came along with the header: one copy is cheaper than a stream, and
@@ -139,7 +139,7 @@ func (c *conn) receive(b *buffers, resp *fasthttp.Response) *Error {
 		octets, _ := b.in.Peek(length)
 		resp.SetBody(octets)
 		b.in.Discard(length)
-		c.dispose(b, keep)
+		c.dispose(b, keep, now)
 		return nil
 	}
 	body := &responseBody{c: c, buffers: b, keep: keep}

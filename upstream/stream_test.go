@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -41,7 +43,7 @@ func TestLargeBodiesStreamInConstantMemory(t *testing.T) {
 		runtime.GC()
 		var before runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := u.Forward(grant, &req, &resp, nil); err != nil || resp.StatusCode() != 200 {
+		if _, err := u.Forward(grant, &Call{Request: &req, Response: &resp}); err != nil || resp.StatusCode() != 200 {
 			t.Fatalf("Forward() = %d, %v", resp.StatusCode(), err)
 		}
 		peak.Reader = resp.BodyStream()
@@ -175,5 +177,69 @@ func dechunk(wire []byte) (body, rest []byte, err error) {
 		if size == 0 {
 			return body, wire, nil
 		}
+	}
+}
+
+// A body that is written in pieces arrives octet for octet, over TLS too, however it
+// comes in. If it breaks off, what came arrives, and the error behind it.
+func TestWriteTo(t *testing.T) {
+	t.Parallel()
+	const size = 5*pieceBytes + 7
+	content := make([]byte, size)
+	for i := range content {
+		content[i] = byte(i ^ i>>8 ^ i>>16)
+	}
+	d := newDomain(t)
+	for _, tt := range []struct {
+		name    string
+		sent    int // of size octets
+		atOnce  int
+		mutual  bool
+		framing string
+		reason  string
+	}{
+		{"whole", size, size, false, fmt.Sprintf("Content-Length: %d", size), ""},
+		{"whole over TLS", size, size, true, fmt.Sprintf("Content-Length: %d", size), ""},
+		{"in small pieces", size, 1000, false, fmt.Sprintf("Content-Length: %d", size), ""},
+		{"in small pieces over TLS", size, 1000, true, fmt.Sprintf("Content-Length: %d", size), ""},
+		{"until the connection closes", size, size, false, "Connection: close", ""},
+		{"cut", 3*pieceBytes + 5, size, false, fmt.Sprintf("Content-Length: %d", size), ReasonClosed},
+		{"cut over TLS", 3*pieceBytes + 5, size, true, fmt.Sprintf("Content-Length: %d", size), ReasonClosed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			config := d.serverTLS(d.leaf(t, devpki.LeafOptions{URIs: []string{apiID}}))
+			ln := script(t, func(_ int, c net.Conn, in *bufio.Reader) {
+				if tt.mutual {
+					c = tls.Server(c, config)
+					in = bufio.NewReader(c)
+				}
+				defer c.Close()
+				readRequest(in)
+				io.WriteString(c, "HTTP/1.1 200 OK\r\n"+tt.framing+"\r\n\r\n")
+				for rest := content[:tt.sent]; len(rest) > 0; {
+					n := min(len(rest), tt.atOnce)
+					c.Write(rest[:n])
+					rest = rest[n:]
+				}
+			})
+			o := plainOptions(ln.addr())
+			if tt.mutual {
+				o = d.options(t, ln.addr())
+			}
+			u := open(t, o)
+			var req fasthttp.Request
+			var resp fasthttp.Response
+			req.Header.SetHost("h")
+			if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
+				t.Fatal(err)
+			}
+			defer resp.CloseBodyStream()
+			var got bytes.Buffer
+			n, err := resp.BodyStream().(io.WriterTo).WriteTo(&got)
+			if !bytes.Equal(got.Bytes(), content[:tt.sent]) || n != int64(tt.sent) || reasonOf(err) != tt.reason {
+				t.Errorf("WriteTo() = %d, %v and wrote %d octets, want %d as sent and reason %q", n, err, got.Len(), tt.sent, tt.reason)
+			}
+		})
 	}
 }

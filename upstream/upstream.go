@@ -93,20 +93,33 @@ func (b *buffers) free() {
 	bufferPool.Put(b)
 }
 
-// Forward sends req, which was stripped and has its handoff applied, to an
-// endpoint and reads the response header into resp. g has to be for this
-// upstream. The error is an *[Error]; resp is of no use then.
-//
-// The request target is req.Header.RequestURI(), octet for octet; the parsed URI
-// is not looked at. Forward changes what is about the connection in req.Header
-// (Connection: close, Expect, Trailer, Content-Length) and leaves the rest as it
-// is. A body stream of req is read as it is sent and remains the caller's to
-// close. It should fail rather than wait forever for a caller that went silent;
-// that time-out is the listener's.
-//
-// resp streams its body unless it arrived together with the header. The stream
-// fails if the backend's body is incomplete; it has to be closed, which fasthttp
-// does after it wrote the response.
+// Call is what [Upstream.Forward] is to forward.
+type Call struct {
+	// Request was stripped. Its target is Header.RequestURI(), octet for octet; the
+	// parsed URI is not looked at. What is about the connection in its header is
+	// changed (Connection: close, Expect, Trailer, Content-Length), the rest is left
+	// as it is. A body stream is read as it is sent and remains the caller's to close.
+	// It should fail rather than wait forever for a caller that went silent; that
+	// time-out is the listener's.
+	Request *fasthttp.Request
+	// Fields are field lines, each with its end, that are sent behind those of
+	// Request: what the gateway itself has to say. They need not be put into the
+	// header, where each would be looked for and copied three times.
+	Fields []byte
+	// Response gets the response. It streams its body unless that arrived together
+	// with the header. The stream fails if the backend's body is incomplete; it has to
+	// be closed, which fasthttp does after it wrote the response.
+	Response *fasthttp.Response
+	// Abort, which may be nil, ends everything from outside, until the response was
+	// read or closed. The error wraps [ErrAborted] then, also that of the stream.
+	Abort *Abort
+	// Now is a reading of the clock from just now; zero if there is none yet.
+	Now time.Time
+}
+
+// Forward sends a request to an endpoint and reads the response header. g has to be
+// for this upstream. The error is an *[Error]; the response is of no use then. Call is
+// not kept, its Request and Response are until the response was read or closed.
 //
 // A request is tried again
 //
@@ -123,11 +136,11 @@ func (b *buffers) free() {
 // The body is sent before the response is read, except that an error response
 // (400 and above) ends the sending. A backend that streams both ways at once
 // over HTTP/1.1 is not supported.
-//
-// abort, which may be nil, ends all that from outside, until the response was read
-// or closed. The error wraps [ErrAborted] then, also that of the response's stream.
-func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp.Response, abort *Abort) (Result, error) {
-	start := time.Now()
+func (u *Upstream) Forward(g policy.Grant, call *Call) (Result, error) {
+	start := call.Now
+	if start.IsZero() {
+		start = time.Now()
+	}
 	var result Result
 	if g.IsZero() {
 		return result, &Error{Reason: ReasonGrant, Err: errors.New("the request was not granted")}
@@ -136,14 +149,13 @@ func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp
 		return result, &Error{Reason: ReasonGrant, Err: fmt.Errorf("the grant is for upstream %s, not %s", name, u.o.Name)}
 	}
 	b := bufferPool.Get().(*buffers)
-	if err := b.request.begin(req); err != nil {
+	if err := b.request.begin(call.Request, call.Fields); err != nil {
 		result.BodyUnread = true
 		b.free()
 		return result, &Error{Reason: ReasonRequestBody, Err: err}
 	}
-	err := u.try(b, resp, abort, &result, start)
-	result.Duration = time.Since(start)
-	if err != nil {
+	if err := u.try(b, call, &result, start); err != nil {
+		result.Duration = time.Since(start)
 		return result, err
 	}
 	return result, nil
@@ -151,13 +163,13 @@ func (u *Upstream) Forward(g policy.Grant, req *fasthttp.Request, resp *fasthttp
 
 // try finds a connection and makes the exchange, again where that is allowed. b
 // is disposed of.
-func (u *Upstream) try(b *buffers, resp *fasthttp.Response, abort *Abort, result *Result, start time.Time) *Error {
-	r := &b.request
+func (u *Upstream) try(b *buffers, call *Call, result *Result, start time.Time) *Error {
+	r, abort, now := &b.request, call.Abort, start
 	var tried triedSet
 	var last *Error
 	fresh := false
 	for {
-		at := u.pick(&tried, start)
+		at := u.pick(&tried, now)
 		if at < 0 {
 			result.BodyUnread = r.stream != nil
 			b.free()
@@ -173,7 +185,10 @@ func (u *Upstream) try(b *buffers, resp *fasthttp.Response, abort *Abort, result
 			b.free()
 			return &Error{Reason: ReasonNoEndpoint, Err: errors.New("the upstream is closed")}
 		}
-		c, err := e.take(u, b.in, abort, start, fresh)
+		c, err := e.take(u, b.in, abort, now, fresh)
+		if c == nil || !c.reused {
+			now = time.Now() // dialling took a while
+		}
 		if c == nil {
 			u.leave(e)
 			tried.add(at)
@@ -195,11 +210,13 @@ func (u *Upstream) try(b *buffers, resp *fasthttp.Response, abort *Abort, result
 			result.PeerID = c.peer.id
 		}
 		e.requests.Add(1)
-		unread, again, err := c.exchange(b, resp)
+		unread, again, answered, err := c.exchange(b, call.Response, now)
 		if err == nil {
 			result.BodyUnread = unread
+			result.Duration = answered.Sub(start)
 			return nil
 		}
+		now = time.Now()
 		c.detach()
 		c.close()
 		u.leave(e)

@@ -365,7 +365,7 @@ func TestStreamEndsWhenTheBackendIsDenied(t *testing.T) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("pay.example")
-	if _, err := u.Forward(grantFor(t, "pay"), &req, &resp, nil); err != nil {
+	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
 		t.Fatal(err)
 	}
 	defer close(more)

@@ -32,6 +32,7 @@ type wire struct {
 	// held is what Write took while hold was set; the next Read sends it.
 	hold bool
 	held []byte
+	now  time.Time // a reading of the clock from the time of that Write
 
 	// looking makes Read return errNothing instead of waiting.
 	looking bool
@@ -137,7 +138,7 @@ func (w *wire) readStep(fd uintptr) bool {
 	if !w.started {
 		w.started = true
 		if len(w.held) > 0 {
-			_, w.err = w.send(w.held)
+			w.err = w.sendHeld(int(fd))
 			w.held = w.held[:0]
 			return w.err != nil
 		}
@@ -168,12 +169,28 @@ func (w *wire) Write(p []byte) (int, error) {
 		w.held = append(w.held, p...)
 		return len(p), nil
 	}
-	return w.send(p)
+	return w.send(p, time.Now())
 }
 
-func (w *wire) send(p []byte) (int, error) {
+// sendHeld sends what is held. The kernel has room for it unless the backend does not
+// read; so it is asked at first without what waiting takes, a deadline and a lock.
+// Whatever it does not take or says against it is left to send.
+func (w *wire) sendHeld(fd int) error {
+	n, err := syscall.Write(fd, w.held)
+	if err != nil {
+		n = 0
+	}
+	w.sent += int64(n)
+	if n == len(w.held) {
+		return nil
+	}
+	_, err = w.send(w.held[n:], w.now)
+	return err
+}
+
+func (w *wire) send(p []byte, now time.Time) (int, error) {
 	if w.writeLimit > 0 {
-		if err := w.armWrite(w.writeLimit, time.Now()); err != nil {
+		if err := w.armWrite(w.writeLimit, now); err != nil {
 			return 0, err
 		}
 	}
