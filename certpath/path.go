@@ -40,7 +40,7 @@ func (p *Path) ID() workloadid.ID { return p.id }
 func (p *Path) Role() Role { return p.role }
 
 // Certificates returns the path, leaf first and anchor last, at least two
-// certificates. Neither slice nor certificates are to be modified.
+// certificates. They may be copies of those presented. Neither slice nor certificates are to be modified.
 func (p *Path) Certificates() []*x509.Certificate { return p.certificates }
 
 // Leaf returns the certificate of the workload.
@@ -128,6 +128,7 @@ func (b *builder) mint(id workloadid.ID) *Path {
 		}
 	}
 	p.notBefore = p.notBefore.Add(-b.skew)
+	p.certificates[0] = own(leaf)
 	b.rememberLinks()
 	b.rememberKeys(p.refs[1:])
 	return p

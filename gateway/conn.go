@@ -76,39 +76,80 @@ func (l *listener) newEdgeConn(conn *tlsterm.Conn) *edgeConn {
 	return c
 }
 
-// serve serves the connection until it ends.
+// serve serves the connection from its beginning, on a goroutine of its own.
+func (c *edgeConn) serve() {
+	resting := false
+	defer c.end(&resting)
+	if c.arrive(time.Now()) {
+		resting = c.run(parkAfter)
+	}
+}
+
+// run serves requests, the first of which has to begin within limit; 0: within the
+// deadline that is set. It returns when the connection has ended, or true when it
+// rests: then it is another goroutine's, and must not be touched any more.
 //
 // fasthttp keeps its buffers for as long as it serves a connection. Therefore it
 // is told that the stream ended when there was no request for a while, and called
 // again when the next one is there.
-func (c *edgeConn) serve() {
-	defer c.end()
-	if !c.arrive(time.Now()) {
-		return
-	}
-	for c.await() {
-		err := c.listener.server.ServeConn(c)
-		c.settle(err)
-		if err != nil || !c.parked {
-			return
+func (c *edgeConn) run(limit time.Duration) (resting bool) {
+	for {
+		c.parked = false
+		switch err := c.await(limit); {
+		case err == nil:
+			err = c.listener.server.ServeConn(c)
+			c.settle(err)
+			if err != nil || !c.parked {
+				return false
+			}
+		case limit != parkAfter || !errors.Is(err, os.ErrDeadlineExceeded):
+			return false
+		}
+		limit = c.listener.options.IdleTimeout
+		if c.gate.Idle() {
+			if c.readWithin(limit) != nil || c.ending() {
+				return false
+			}
+			go c.rest()
+			return true
 		}
 	}
 }
 
-// await waits for a request and reports whether there is one. Its whole header
-// block is there then, and well-formed.
-func (c *edgeConn) await() bool {
-	c.parked = false
-	if c.readWithin(c.listener.options.IdleTimeout) != nil || c.ending() {
-		return false
+// rest waits for a request on a goroutine of its own. The one that served had to
+// grow its stack to 8 KiB or more for that and would keep it; this one has 2 KiB until
+// it serves.
+func (c *edgeConn) rest() {
+	c.tls.AwaitOctets()
+	c.resume()
+}
+
+// resume serves a connection that has rested. The deadline goes on counting from where
+// the rest began: octets that are no request yet, such as half a record, must not
+// prolong it.
+func (c *edgeConn) resume() {
+	resting := false
+	defer c.end(&resting)
+	resting = c.run(0)
+}
+
+// await waits for a request. Its whole header block is there when it returns nil, and
+// well-formed. Whatever else went wrong, nobody waits for an answer.
+func (c *edgeConn) await(limit time.Duration) error {
+	if limit > 0 {
+		if err := c.readWithin(limit); err != nil {
+			return err
+		}
 	}
-	n, _ := c.gate.Read(c.first[:]) // whatever went wrong, nobody waits for an answer
-	if n == 0 {
-		return false
+	if c.ending() {
+		return net.ErrClosed
+	}
+	if n, err := c.gate.Read(c.first[:]); n == 0 {
+		return err
 	}
 	c.hasFirst = true
 	c.occupy()
-	return true
+	return nil
 }
 
 // ending reports whether no further request is to be waited for. It is looked at
@@ -129,12 +170,14 @@ func (c *edgeConn) occupy() {
 	}
 }
 
-// end closes the connection, whatever ended it.
-func (c *edgeConn) end() {
+// end closes the connection, whatever ended it, unless it rests.
+func (c *edgeConn) end(resting *bool) {
 	var failure error
 	if mistake := recover(); mistake != nil {
 		failure = errPanicked
 		c.listener.gateway.options.Log.Error("panic while serving a connection", "panic", mistake, "conn_id", c.tls.ID())
+	} else if *resting {
+		return
 	}
 	c.settle(failure)
 	if c.unread || c.gate.Violation() != nil {
@@ -249,7 +292,7 @@ func (c *edgeConn) lost(err error) Reason {
 }
 
 // Close implements [net.Conn] for fasthttp, which has done with the connection
-// when it calls it. We may not; see [edgeConn.serve].
+// when it calls it. We may not; see [edgeConn.run].
 func (c *edgeConn) Close() error { return nil }
 
 // LocalAddr implements [net.Conn].

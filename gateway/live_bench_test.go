@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -280,7 +281,7 @@ func fleetID(i int) string { return fmt.Sprintf("spiffe://prod.example/ns/fleet/
 func fleetSerial(i int) *big.Int { return big.NewInt(1<<40 + int64(i)) }
 
 // fleet is the other process: many workloads, each with one connection on which it
-// does nothing.
+// does nothing, but for one request if it is told to.
 type fleet struct {
 	in  io.Writer
 	out *bufio.Scanner
@@ -291,9 +292,11 @@ type fleet struct {
 type fleetOrder struct {
 	Address, Chain, Key, Root string // PEM, in the first order only
 	First, Last               int
+	Leaves                    int    // if not 0, that many workloads share the connections
+	Request                   string // if any, sent once on each, and its answer read
 }
 
-func (w *world) startFleet(b *testing.B) *fleet {
+func (w *world) startFleet(b testing.TB) *fleet {
 	b.Helper()
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), fleetVariable+"=1")
@@ -317,12 +320,12 @@ func (w *world) startFleet(b *testing.B) *fleet {
 }
 
 // connect has the workloads from first to last connect anew, and waits for it.
-func (f *fleet) connect(b *testing.B, first, last int) {
+func (f *fleet) connect(b testing.TB, first, last int) {
 	b.Helper()
 	f.order(b, fleetOrder{First: first, Last: last})
 }
 
-func (f *fleet) order(b *testing.B, o fleetOrder) {
+func (f *fleet) order(b testing.TB, o fleetOrder) {
 	b.Helper()
 	if err := json.NewEncoder(f.in).Encode(o); err != nil {
 		b.Fatal(err)
@@ -359,27 +362,58 @@ func runFleet(in io.Reader, out io.Writer) error {
 			conns = append(conns, make([]*tls.Conn, missing)...)
 			certificates = append(certificates, make([]tls.Certificate, missing)...)
 		}
+		for i := range min(order.Leaves, order.Last) {
+			if certificates[i], err = fleetLeaf(issuer, i); err != nil {
+				return err
+			}
+			for j := i + order.Leaves; j < order.Last; j += order.Leaves {
+				certificates[j] = certificates[i]
+			}
+		}
 		if err := each(order.First, order.Last, func(i int) error {
 			if conns[i] != nil {
 				conns[i].NetConn().Close()
 			}
 			if certificates[i].PrivateKey == nil {
-				leaf, err := issuer.Issue(devpki.LeafOptions{
-					URIs: []string{fleetID(i)}, Edit: func(c *x509.Certificate) { c.SerialNumber = fleetSerial(i) },
-				})
-				if err != nil {
+				var err error
+				if certificates[i], err = fleetLeaf(issuer, i); err != nil {
 					return err
 				}
-				certificates[i] = leaf.TLS()
 			}
 			var err error
-			conns[i], err = dialAs(setUp.Address, i, certificates[i], roots)
-			return err
+			if conns[i], err = dialAs(setUp.Address, i, certificates[i], roots); err != nil || order.Request == "" {
+				return err
+			}
+			return askOnce(conns[i], order.Request)
 		}); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, "done")
 	}
+}
+
+// fleetLeaf makes the certificate of workload i.
+func fleetLeaf(issuer *devpki.CA, i int) (tls.Certificate, error) {
+	leaf, err := issuer.Issue(devpki.LeafOptions{
+		URIs: []string{fleetID(i)}, Edit: func(c *x509.Certificate) { c.SerialNumber = fleetSerial(i) },
+	})
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return leaf.TLS(), nil
+}
+
+// askOnce sends a request and reads the answer to its end.
+func askOnce(c *tls.Conn, request string) error {
+	if _, err := io.WriteString(c, request); err != nil {
+		return err
+	}
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r.Body)
+	return err
 }
 
 // dialAs connects from one of many loopback addresses, or the ports would not do.

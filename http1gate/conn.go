@@ -67,6 +67,10 @@ func New(c net.Conn, l *Limits, refuse func(*Violation) []byte) *Conn {
 // Violation returns why the connection was refused, or nil.
 func (c *Conn) Violation() *Violation { return c.violation.Load() }
 
+// Idle reports whether nothing has arrived of the next request. It belongs to the
+// goroutine that reads.
+func (c *Conn) Idle() bool { return c.phase == inHead && c.held == nil && c.readErr == nil }
+
 // Tunnel lets all further octets pass unjudged, beginning with those that the
 // peer sent behind the request that is being served. It is to be called when the
 // protocol is switched, before the connection is hijacked.

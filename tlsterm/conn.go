@@ -120,6 +120,15 @@ func (c *Conn) Handshake() *Handshake {
 // Read reads what the peer sent.
 func (c *Conn) Read(b []byte) (int, error) { return c.tls.Read(b) }
 
+// AwaitOctets blocks until the peer may have sent something, the read deadline is over
+// or the connection is closed, and says nothing about which: that a read tells. It is
+// for the goroutine that reads, and only after a read that ended with
+// os.ErrDeadlineExceeded: what came with an earlier record would wait in vain here.
+//
+// Unlike Read it needs next to no stack, so that a goroutine that does nothing but wait
+// here keeps the 2 KiB that it began with.
+func (c *Conn) AwaitOctets() { c.socket.awaitOctets() }
+
 // Write sends b to the peer.
 func (c *Conn) Write(b []byte) (int, error) { return c.tls.Write(b) }
 

@@ -216,7 +216,7 @@ func BenchmarkLimiterWithoutPressure(b *testing.B) {
 	defer l.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		// Each caller was woken by a poll: nothing goes through the pipe.
+		// Each caller was woken by a poll: nobody rings the bell.
 		if _, err := l.acquire(false, l.moment()); err != nil {
 			b.Fatal(err)
 		}

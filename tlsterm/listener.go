@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"verigate/verifycache"
@@ -68,12 +67,7 @@ func Listen(o Options) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tlsterm: listener %q: %w", o.Name, err)
 	}
-	listen := net.ListenConfig{
-		KeepAliveConfig: keepAlive,
-		Control: func(_, _ string, c syscall.RawConn) error {
-			return deferAccept(c, o.FirstByteTimeout)
-		},
-	}
+	listen := listenConfig(o.FirstByteTimeout)
 	// MPTCP sockets cost more and are on by default for listeners.
 	listen.SetMultipathTCP(false)
 	inner, err := listen.Listen(context.Background(), "tcp", o.Address)

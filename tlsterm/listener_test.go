@@ -365,6 +365,8 @@ func TestClientThatLeavesTheQueueCostsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the client to wait", func() bool { return limiter.Waiting() == 1 })
+	begun := time.Now()
+	eventually(t, "long enough to be asked after", func() bool { return time.Since(begun) > 2*patientFor })
 	c.Close()
 	limiter.release()
 	h := next(t, "handshake record", r.handshakes)

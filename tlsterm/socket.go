@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"verigate/certpath"
@@ -25,6 +26,8 @@ type socket struct {
 	in *bufio.Reader
 	// gate is non-nil during the handshake, which one goroutine does.
 	gate *gate
+	// records bounds reads after the handshake. Used by the goroutine that reads.
+	records records
 
 	// closeBy, if set, bounds write deadlines: the moment, in Unix nanoseconds, by
 	// which the last words must be said. crypto/tls allows close_notify five
@@ -75,18 +78,20 @@ func (s *socket) await() error {
 	return err
 }
 
-func (s *socket) Read(b []byte) (int, error) {
-	if s.in == nil {
-		return s.Conn.Read(b)
+func (s *socket) Read(b []byte) (n int, err error) {
+	switch {
+	case s.gate != nil:
+		n, err = s.readGated(b)
+	case s.in != nil && s.in.Buffered() > 0:
+		n, err = s.in.Read(b)
+	default:
+		if s.in != nil {
+			s.dropBuffer()
+		}
+		n, err = s.Conn.Read(b[:min(len(b), s.records.ahead())])
 	}
-	if s.gate != nil {
-		return s.readGated(b)
-	}
-	if s.in.Buffered() > 0 {
-		return s.in.Read(b)
-	}
-	s.dropBuffer()
-	return s.Conn.Read(b)
+	s.records.pass(b[:n])
+	return n, err
 }
 
 // readGated is Read during the handshake.
@@ -127,6 +132,20 @@ func (s *socket) settle() {
 	_ = s.Conn.SetDeadline(time.Time{})
 }
 
+// awaitOctets blocks, after the handshake, until there may be something to read, the
+// deadline is over or the socket is closed.
+func (s *socket) awaitOctets() {
+	if s.in != nil {
+		return // what it holds comes first
+	}
+	if c, ok := s.Conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			look := glance{}
+			_ = raw.Read(look.done) // the next read fails alike
+		}
+	}
+}
+
 // dropBuffer gives the buffer back, and with it what it still holds.
 func (s *socket) dropBuffer() {
 	s.in.Reset(nil)
@@ -152,6 +171,11 @@ func (g *gate) pause(wait func() error) error {
 	return g.enter(before)
 }
 
+// patientFor is how long a client may have stood in the queue without being asked
+// whether it is still there. A turn through the poller alone takes microseconds, and
+// asking is a system call.
+const patientFor = time.Millisecond
+
 // enter takes the token; see [Limiter.acquire] about polled.
 func (g *gate) enter(polled time.Duration) error {
 	waited, err := g.limiter.acquire(g.begun, polled)
@@ -162,7 +186,7 @@ func (g *gate) enter(polled time.Duration) error {
 	g.held = true
 	// A client that closed while it stood in the queue before our first flight
 	// cannot finish the handshake; later it could, with half of the connection.
-	if waited > 0 && !g.begun && clientGone(g.conn) {
+	if waited > patientFor && !g.begun && clientGone(g.conn) {
 		g.leave()
 		return errClientGone
 	}

@@ -3,10 +3,12 @@
 package tlsterm
 
 import (
-	"syscall"
+	"net"
 	"time"
 )
 
-// deferAccept does nothing: only Linux can hold back silent connections. The
-// first-byte deadline ends them here.
-func deferAccept(syscall.RawConn, time.Duration) error { return nil }
+// listenConfig returns how to listen for clients. Only Linux can hold back those who
+// stay silent; here the first-byte deadline ends them.
+func listenConfig(time.Duration) net.ListenConfig {
+	return net.ListenConfig{KeepAliveConfig: keepAlive}
+}
