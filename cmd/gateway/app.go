@@ -201,7 +201,7 @@ func (a *app) serve(ctx context.Context, reload <-chan struct{}) error {
 	defer background.Wait()
 	defer stopWatching()
 	footprint.Set(a.log)
-	background.Go(func() { footprint.Trim(watching) })
+	background.Go(func() { footprint.Tend(watching) })
 	background.Go(func() {
 		if err := a.files.Run(watching); err != nil && !errors.Is(err, context.Canceled) {
 			a.log.Error("watching files ended", "error", err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -14,24 +15,27 @@ import (
 )
 
 const (
-	// percent is GOGC. A handshake allocates some 60 KiB and the collector spends
-	// 0.3 to 0.5 ms on each MiB that is alive, so with many open connections and Go's
-	// own 100 it takes 28 µs of every handshake, and half of that with 200
-	// (benchmarks/LEDGER.md). What that costs in memory, [Trim] gives back.
+	// percent is GOGC where much is alive. A handshake allocates some 60 KiB and the
+	// collector spends 0.3 to 0.5 ms on each MiB that is alive, so with many open
+	// connections and Go's own 100 it takes 28 µs of every handshake, and half of that
+	// with 200. What that costs in memory, [Tend] gives back.
 	percent = 200
+	// room is how much may be allocated between two collections at least, where the
+	// limit is not near. With little alive, GOGC alone would start one after every few
+	// hundred handshakes; a flood of them, several times a second, and each costs
+	// whoever is served meanwhile some milliseconds.
+	room = 256 << 20
+	// part of the limit that room may take at most.
+	part = 8
 	// share is GOMEMLIMIT's part of what the cgroup allows. The kernel's buffers of
 	// the sockets, about 5 KiB for each, count against the same limit.
 	share = 0.75
 )
 
-// Set sets GOGC and GOMEMLIMIT for the whole process, each only if the
-// environment does not: GOMEMLIMIT to three quarters of the cgroup's limit, and
-// not at all where there is none. It says what it could not learn and goes on,
-// because without a limit Go works as it always did.
+// Set sets GOMEMLIMIT to three quarters of the cgroup's limit, unless the
+// environment sets it or there is no limit. It says what it could not learn and
+// goes on, because without a limit Go works as it always did.
 func Set(log *slog.Logger) {
-	if _, ok := os.LookupEnv("GOGC"); !ok {
-		debug.SetGCPercent(percent)
-	}
 	limit, err := memlimit.Set(memlimit.WithRatio(share))
 	if err != nil {
 		log.Warn("no memory limit was set; set GOMEMLIMIT if there is one", "error", err)
@@ -40,27 +44,63 @@ func Set(log *slog.Logger) {
 	log.Debug("memory limit", "octets", limit)
 }
 
-// look is how often Trim looks at the process.
-const look = time.Second
+const (
+	// look is how often Tend looks at the process, and glance how often it counts
+	// goroutines, which takes a few nanoseconds.
+	look   = time.Second
+	glance = 100 * time.Millisecond
+)
 
-// Trim gives memory back whenever the process has calmed down, until ctx ends.
+// Tend paces the collector until ctx ends, unless the environment sets GOGC: it
+// keeps GOGC at what suits the heap, collects as connections accumulate, and gives
+// memory back whenever the process has calmed down.
+//
+// A connection that stays leaves its few objects in the midst of the garbage of its
+// handshake. Memory is reused where that was collected in time; collected later, it
+// is full of holes for as long as the connections live. So connections that stay are
+// a reason to collect, while those that come and go are not.
 //
 // After a burst of handshakes most of the heap is garbage that Go would keep for
-// the next two minutes, and free memory that it would keep for longer. Trim
+// the next two minutes, and free memory that it would keep for longer. Tend
 // collects the one and returns both to the kernel, at the price of a collection
 // that would have come anyway, and of page faults when the next burst comes.
-func Trim(ctx context.Context) {
-	ticker := time.NewTicker(look)
-	defer ticker.Stop()
+func Tend(ctx context.Context) {
+	if _, fixed := os.LookupEnv("GOGC"); fixed {
+		return
+	}
+	looks, glances := time.NewTicker(look), time.NewTicker(glance)
+	defer looks.Stop()
+	defer glances.Stop()
+	limit := uint64(debug.SetMemoryLimit(-1))
+	gogc := 100
 	var w watch
+	var g growth
 	for {
+		s := read()
+		if want := pace(s.live, limit); differ(want, gogc) {
+			debug.SetGCPercent(want) // stops the world for some microseconds
+			gogc = want
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			if w.due(now, read()) {
+		case <-glances.C:
+			if g.due(s.collections, runtime.NumGoroutine()) {
+				runtime.GC()
+			}
+		case now := <-looks.C:
+			if w.due(now, s) {
+				runtime.GC() // the second one gets what a sync.Pool held over the first
 				debug.FreeOSMemory()
 			}
 		}
 	}
 }
+
+// pace returns what GOGC should be with so much alive under that limit, in octets.
+func pace(live, limit uint64) int {
+	return max(percent, int(100*min(room, limit/part)/max(live, 1<<20)))
+}
+
+// differ reports whether it is worth changing GOGC from one value to the other.
+func differ(a, b int) bool { return 10*max(a-b, b-a) > b }

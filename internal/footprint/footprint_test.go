@@ -29,7 +29,7 @@ func TestDue(t *testing.T) {
 			var w watch
 			start, got := time.Now(), 0
 			for i, allocated := range tt.allocated {
-				if w.due(start.Add(time.Duration(i)*time.Second), sample{allocated * mib, tt.held * mib}) && got == 0 {
+				if w.due(start.Add(time.Duration(i)*time.Second), sample{allocated: allocated * mib, held: tt.held * mib}) && got == 0 {
 					got = i + 1
 				}
 			}
@@ -46,7 +46,7 @@ func TestDueAgain(t *testing.T) {
 	now := time.Now()
 	at := func(allocated uint64) bool {
 		now = now.Add(look)
-		return w.due(now, sample{allocated * mib, 40 * mib})
+		return w.due(now, sample{allocated: allocated * mib, held: 40 * mib})
 	}
 	for !at(100) {
 	}
@@ -70,6 +70,54 @@ func TestDueAgain(t *testing.T) {
 	}
 }
 
+func TestPace(t *testing.T) {
+	t.Parallel()
+	const none = 1<<63 - 1 // what Go has where there is no limit
+	tests := []struct {
+		name        string
+		live, limit uint64 // MiB
+		want        int
+	}{
+		{"little is alive", 32, none / mib, 800},
+		{"next to nothing is alive", 0, none / mib, 25600},
+		{"much is alive", 1000, none / mib, percent},
+		{"the limit is near", 32, 512, percent},
+		{"the limit is not far", 16, 512, 400},
+	}
+	for _, tt := range tests {
+		if got := pace(tt.live*mib, tt.limit*mib); got != tt.want {
+			t.Errorf("%s: pace(%d MiB, %d MiB) = %d, want %d", tt.name, tt.live, tt.limit, got, tt.want)
+		}
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	steps := []struct {
+		collections uint64
+		goroutines  int
+		want        bool
+		why         string
+	}{
+		{1, 20, false, "the first look"},
+		{1, 20 + stayed, false, "not more than stayed"},
+		{1, 21 + stayed, true, "more than stayed"},
+		{2, 21 + stayed, false, "collected since"},
+		{2, 10_000, true, "many more"},
+		{3, 10_000, false, "collected since"},
+		{3, 10_900, false, "less than a tenth more"},
+		{3, 11_001, true, "more than a tenth more"},
+		{3, 500, false, "most have gone"},
+		{3, 1_000, true, "others have come"},
+	}
+	var g growth
+	for i, step := range steps {
+		if got := g.due(step.collections, step.goroutines); got != step.want {
+			t.Fatalf("step %d, %s: due(%d, %d) = %v, want %v", i+1, step.why, step.collections, step.goroutines, got, step.want)
+		}
+	}
+}
+
 // What became garbage is gone after a trim, though no collection was due.
 func TestTrim(t *testing.T) { // not parallel: the heap is the process's
 	garbage := make([]byte, 64*mib)
@@ -77,7 +125,7 @@ func TestTrim(t *testing.T) { // not parallel: the heap is the process's
 	before := read()
 	runtime.KeepAlive(garbage)
 	synctest.Test(t, func(t *testing.T) {
-		go Trim(t.Context())
+		go Tend(t.Context())
 		time.Sleep((calmFor + 2) * look) // of the bubble's clock
 		synctest.Wait()
 	})

@@ -8,13 +8,18 @@ import (
 // sample is what the runtime says of its heap, in octets.
 type sample struct {
 	allocated uint64 // since the process began
+	live      uint64 // that the last collection found
 	held      uint64 // alive, dead, and free but not returned yet
+
+	collections uint64 // how many there were
 }
 
-// names are those of a sample's parts in runtime/metrics: allocated, then what
-// adds up to held.
+// names are those of a sample's parts in runtime/metrics: allocated, live,
+// collections, then what adds up to held.
 var names = [...]string{
 	"/gc/heap/allocs:bytes",
+	"/gc/heap/live:bytes",
+	"/gc/cycles/total:gc-cycles",
 	"/memory/classes/heap/objects:bytes",
 	"/memory/classes/heap/free:bytes",
 	"/memory/classes/heap/unused:bytes",
@@ -26,8 +31,8 @@ func read() sample {
 		all[i].Name = name
 	}
 	metrics.Read(all[:])
-	s := sample{allocated: all[0].Value.Uint64()}
-	for _, part := range all[1:] {
+	s := sample{allocated: all[0].Value.Uint64(), live: all[1].Value.Uint64(), collections: all[2].Value.Uint64()}
+	for _, part := range all[3:] {
 		s.held += part.Value.Uint64()
 	}
 	return s
@@ -69,4 +74,26 @@ func (w *watch) due(now time.Time, s sample) bool {
 	}
 	w.last, w.trimmed = now, s.allocated
 	return true
+}
+
+// growth decides when enough connections have come and stayed. Each has a goroutine.
+type growth struct {
+	collections uint64
+	goroutines  int // at the last collection
+}
+
+const (
+	// stayed is how many goroutines there must be more than at the last collection at
+	// least, and a tenth as many again as there were: a collection looks at all of
+	// them, and the work for each that comes is to be bounded.
+	stayed = 250
+	tenth  = 10
+)
+
+// due reports whether to collect, after so many collections, with so many goroutines.
+func (g *growth) due(collections uint64, goroutines int) bool {
+	if collections != g.collections || goroutines < g.goroutines {
+		g.collections, g.goroutines = collections, goroutines
+	}
+	return goroutines-g.goroutines > max(stayed, g.goroutines/tenth)
 }
