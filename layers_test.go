@@ -54,7 +54,7 @@ var beside = map[string][]string{
 	"internal/footprint": {"cmd/gateway"},
 	"deploy":             {},
 	"loadtest":           {},
-	"benchmarks":         {},
+	"benchmarks":         {"loadtest"},
 }
 
 // parents returns how a folder is called in the tables: itself, or the entry that

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verigate/benchmarks/report"
+)
+
+// describe is the head of the report: who, where, how. Notes that are there already
+// stay.
+func (r *rig) describe() *report.Run {
+	run := &report.Run{
+		Title:   "Verigate and its peers",
+		Started: time.Now().UTC().Truncate(time.Second),
+		Commit:  commit(),
+		Command: strings.Join(append([]string{"go run ./benchmarks/peers"}, os.Args[1:]...), " "),
+		Machine: machine(),
+		Targets: targets,
+		Notes: append(r.run.Notes,
+			fmt.Sprintf("%s keys, %d intermediates, %d distinct clients; TLS 1.3, X25519.", r.key, r.intermediates, r.clients),
+			fmt.Sprintf("Peer on core %d, generator on core %d, backend on core %d; each measurement has a fresh process of the peer, after a warm-up.",
+				r.cores.peer, r.cores.load, r.cores.backend),
+			"CPU per operation is of a closed loop; latencies are of a second run at half the rate of the slowest peer, the same for all.",
+		),
+	}
+	for _, p := range r.peers {
+		run.Subjects = append(run.Subjects, report.Subject{Name: p.name, Version: p.version, Settings: p.settings})
+	}
+	return run
+}
+
+func machine() report.Machine {
+	m := report.Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), CPU: "unknown", Kernel: "unknown"}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		m.Kernel = unix.ByteSliceToString(name.Release[:])
+	}
+	file, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return m
+	}
+	defer file.Close()
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		if key, value, ok := strings.Cut(scanner.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
+			m.CPU = strings.TrimSpace(value)
+			break
+		}
+	}
+	return m
+}
+
+// commit is what the tree was made from, "unknown" outside a repository.
+func commit() string {
+	head, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	changes, err := exec.Command("git", "status", "--porcelain").Output()
+	if err != nil || len(changes) > 0 {
+		return strings.TrimSpace(string(head)) + "-dirty"
+	}
+	return strings.TrimSpace(string(head))
+}
+
+// targets are what the gateway is held to in this comparison.
+var targets = []report.Target{
+	{Scenario: "handshake_cached", Figure: report.CPU, Peer: "nginx", AtMost: 0.25},
+	{Scenario: "handshake_cached", Figure: report.CPU, Peer: "ghostunnel", AtMost: 0.55},
+	{Scenario: "handshake_resumed", Figure: report.CPU, Peer: "nginx", AtMost: 0.35},
+	{Scenario: "keepalive_1k", Figure: report.CPU, Peer: "nginx", AtMost: 1.0},
+	{Scenario: "keepalive_1k", Figure: report.CPU, Peer: "haproxy", AtMost: 1.0},
+	{Scenario: "idle", Point: map[string]string{"leaves": "unique"}, Figure: residentPerConnection, Peer: "nginx", AtMost: 0.7},
+	{Scenario: "idle", Point: map[string]string{"leaves": "shared"}, Figure: residentPerConnection, Peer: "nginx", AtMost: 0.5},
+	{Scenario: "flood", Point: map[string]string{"flood": "512"}, Figure: report.P99, Peer: "haproxy", AtMost: 1.5},
+	{Scenario: "goodput", Point: map[string]string{"offered": "3"}, Figure: goodputShare, AtLeast: 0.9},
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"verigate/benchmarks/peers/load"
+	"verigate/benchmarks/report"
+)
+
+// Probes of the flood: so many connections, each asking once in an interval, on
+// timetables of their own.
+const (
+	probes        = 8
+	probeInterval = 5 * time.Millisecond
+)
+
+// floodLead is how long the flood lasts before the first probe and after the last, at
+// most.
+const floodLead = 500 * time.Millisecond
+
+// flooded measures the latency of established connections without a flood and under
+// one.
+func (r *rig) flooded(ctx context.Context, s scenario) error {
+	file, err := r.identities("client", r.clients, false)
+	if err != nil {
+		return err
+	}
+	probe := load.Job{Kind: load.KeepAlive, Identities: file, Workers: probes, Held: true, Apart: true,
+		Rate: probes / probeInterval.Seconds(), Duration: r.span}
+	for round := range r.rounds {
+		for _, p := range r.turns(round) {
+			err := r.visit(ctx, p, r.server, func(i *instance) error {
+				if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}); err != nil {
+					return err
+				}
+				// Before the flood, which might not let them in.
+				established, err := r.generator.play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
+				if err != nil || established.Failures > 0 {
+					return errors.Join(err, fmt.Errorf("%d probes are connected: %s", established.Operations, established.Failure))
+				}
+				defer r.generator.play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
+				for _, sockets := range []int{0, r.sockets} {
+					m := report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1,
+						Point: map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}, X: float64(sockets)}
+					if err := r.probe(ctx, i, sockets, probe, &m); err != nil {
+						return err
+					}
+					r.keep(m)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// probe measures latencies while so many sockets flood the peer.
+func (r *rig) probe(ctx context.Context, i *instance, sockets int, probe load.Job, m *report.Measurement) error {
+	m.Values = map[string]float64{}
+	lead := min(r.span, floodLead)
+	flood := func() (load.Result, error) { return load.Result{}, nil }
+	if sockets > 0 {
+		job := r.job(i, load.Job{Kind: load.Flood, Workers: sockets, Duration: r.span + 2*lead})
+		job.Peer, job.Beside = 0, nil
+		flood = r.flood.begin(ctx, job)
+		if err := rest(ctx, lead); err != nil {
+			return err
+		}
+	}
+	result, err := r.generator.play(ctx, r.job(i, probe))
+	hellos, floodErr := flood()
+	if err := errors.Join(err, floodErr); err != nil {
+		return err
+	}
+	r.add(m, result)
+	// The peer's time goes to the flood, not to the probes, and their rate is given.
+	m.CPU, m.Wall = 0, 0
+	delete(m.Values, "throughput_per_second")
+	if sockets > 0 {
+		m.Values["hellos_per_second"] = float64(hellos.Operations) / hellos.Wall.Seconds()
+		m.Values["flood_busy_share"] = hellos.Generator.Seconds() / hellos.Wall.Seconds()
+	}
+	return nil
+}
+
+const goodputShare = "goodput_share"
+
+// overloaded measures what of an offered load succeeds in time, relative to the peak:
+// the most that the same process reached at all, in a closed loop or at one of the
+// rates. The server's key is RSA here: it makes a
+// handshake dear for the peer and cheap for the generator, which could not offer three
+// times the peak otherwise.
+func (r *rig) overloaded(ctx context.Context, s scenario) error {
+	file, err := r.identities("client", r.clients, false)
+	if err != nil {
+		return err
+	}
+	span := max(r.span, r.patience/2)
+	for round := range r.rounds {
+		for _, p := range r.turns(round) {
+			err := r.visit(ctx, p, r.rsaServer, func(i *instance) error {
+				job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span}
+				if err := r.warm(ctx, i, job); err != nil {
+					return err
+				}
+				result, err := r.generator.play(ctx, r.job(i, job))
+				if err != nil {
+					return err
+				}
+				peak := float64(result.Operations) / result.Wall.Seconds()
+				if peak == 0 {
+					return fmt.Errorf("nothing succeeded: %s", result.Failure)
+				}
+				var all []report.Measurement
+				best := peak
+				for _, times := range []int{1, 2, 3} {
+					m := report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1, X: float64(times),
+						Point: map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}}
+					if err := r.overload(ctx, i, job, peak*float64(times), &m); err != nil {
+						return err
+					}
+					best = max(best, m.Values["goodput_per_second"])
+					all = append(all, m)
+				}
+				for _, m := range all {
+					m.Values["peak_per_second"] = best
+					m.Values[goodputShare] = m.Values["goodput_per_second"] / best
+					r.keep(m)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// overload offers connections at a rate, whatever becomes of them.
+func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate float64, m *report.Measurement) error {
+	job.Rate, job.Patience = rate, r.patience
+	// Each connection that waits for its second has a worker, or it would not be offered.
+	job.Workers = int(math.Ceil(rate*r.patience.Seconds())) + requestWorkers
+	result, err := r.generator.play(ctx, r.job(i, job))
+	if err != nil {
+		return err
+	}
+	m.Values = map[string]float64{}
+	failures := result.Failures
+	result.Failures = 0 // they are expected: no example is needed
+	r.add(m, result)
+	m.Failures = failures
+	delete(m.Values, "throughput_per_second") // its time includes waiting for the last
+	m.Values["goodput_per_second"] = float64(result.Operations) / job.Duration.Seconds()
+	return nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"verigate/benchmarks/peers/pki"
+)
+
+// startTimeout is how long a peer may take until it listens.
+const startTimeout = 10 * time.Second
+
+// minConnections is enough for all scenarios but those of idle connections.
+const minConnections = 8192
+
+// site is where a peer runs: what its configuration is made of.
+type site struct {
+	dir     string // the peer's own
+	address string // to listen at
+	backend string // to forward to
+	pki     pki.Files
+	depth   int // intermediates in a client's chain
+	// connections is how many there may be, for peers that have to be told.
+	connections int
+}
+
+// peer is one program of the comparison.
+type peer struct {
+	name     string
+	version  string
+	settings string // what differs from the others
+	noCaller bool   // it cannot tell the backend who calls
+	path     string // the program
+	// configure writes what the program needs and returns how to start it in the
+	// foreground.
+	configure func(p *peer, s site) (*exec.Cmd, error)
+	// log is which file of the site has what went wrong.
+	log string
+}
+
+// instance is a peer that runs.
+type instance struct {
+	*peer
+	*process
+	site
+}
+
+// launch configures a peer anew, starts it and waits until it listens.
+func (r *rig) launch(p *peer, files pki.Files) (_ *instance, err error) {
+	r.launched++
+	s := site{dir: filepath.Join(r.dir, fmt.Sprintf("%s-%d", p.name, r.launched)), backend: r.backend, pki: files, depth: r.intermediates,
+		connections: max(minConnections, slices.Max(r.connections)) + spareDescriptors}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if s.address, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	command, err := p.configure(p, s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	output, err := os.Create(filepath.Join(s.dir, "output.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close() // the child has its own
+	command.Stdout, command.Stderr = output, output
+	running, err := start(command, r.cores.peer, r.niceness)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	i := &instance{p, running, s}
+	if err := i.await(); err != nil {
+		return nil, errors.Join(err, i.close())
+	}
+	return i, nil
+}
+
+// await returns when the peer listens.
+func (i *instance) await() error {
+	for began := time.Now(); ; {
+		conn, err := net.DialTimeout("tcp", i.address, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-i.exited:
+			return fmt.Errorf("%s ended with %s:\n%s", i.name, i.ProcessState, i.complaint())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Since(began) > startTimeout {
+			return fmt.Errorf("%s does not listen at %s: %w\n%s", i.name, i.address, err, i.complaint())
+		}
+	}
+}
+
+// complaint is the end of what the peer said.
+func (i *instance) complaint() string {
+	const output = "output.log"
+	said := tail(filepath.Join(i.dir, output))
+	if i.log != output {
+		said += "\n" + tail(filepath.Join(i.dir, i.log))
+	}
+	return said
+}
+
+// close stops the peer and forgets what it wrote.
+func (i *instance) close() error {
+	i.stop()
+	return os.RemoveAll(i.dir)
+}
+
+// freeAddress is one that nobody listens at. Between here and the peer somebody else
+// may take it, and the peer will say so.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// write puts a configuration into the peer's folder.
+func (s site) write(name, text string) (string, error) {
+	file := filepath.Join(s.dir, name)
+	return file, os.WriteFile(file, []byte(text), 0o600)
+}

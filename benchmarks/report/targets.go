@@ -1,0 +1,112 @@
+package report
+
+import "strings"
+
+// targetsOf returns what became of every target at every point that was measured.
+// ok is false if there are no targets.
+func targetsOf(run *Run) (t table, ok bool) {
+	t = table{Caption: "What the first subject is held to", Head: []string{"scenario", "point", "figure", "against", "bound", "measured", "verdict"}, Text: 4}
+	measured := scenarios(run)
+	for _, target := range run.Targets {
+		rows := len(t.Rows)
+		for _, s := range measured {
+			for _, p := range s.points {
+				if target.Scenario != s.name || !selects(target.Point, p.labels) {
+					continue
+				}
+				o := outcomeOf(run, p, target)
+				value := ratioOf(o.value)
+				if target.Peer == "" && len(o.value) > 0 {
+					value = format(target.Figure, o.value.median())
+				}
+				t.Rows = append(t.Rows, []string{s.name, p.name(), header(target.Figure), target.Peer, o.bound(), value, o.verdict()})
+			}
+		}
+		if len(t.Rows) == rows {
+			o := outcome{target: target}
+			t.Rows = append(t.Rows, []string{target.Scenario, (&point{labels: target.Point}).name(), header(target.Figure), target.Peer, o.bound(), "", o.verdict()})
+		}
+	}
+	return t, len(run.Targets) > 0
+}
+
+// outcome is what became of a target at one point.
+type outcome struct {
+	target Target
+	value  sample // the ratio, or the figure itself
+}
+
+// bound is the target in words: "≤ 0.25", and of what if there is no peer.
+func (o outcome) bound() string {
+	var parts []string
+	show := number
+	if o.target.Peer == "" {
+		show = func(v float64) string { return format(o.target.Figure, v) }
+	}
+	if o.target.AtMost != 0 {
+		parts = append(parts, "≤ "+show(o.target.AtMost))
+	}
+	if o.target.AtLeast != 0 {
+		parts = append(parts, "≥ "+show(o.target.AtLeast))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (o outcome) holds(v float64) bool {
+	return (o.target.AtMost == 0 || v <= o.target.AtMost) && (o.target.AtLeast == 0 || v >= o.target.AtLeast)
+}
+
+// verdict is "met" or "missed", and says so if rounds disagree.
+func (o outcome) verdict() string {
+	if len(o.value) == 0 {
+		return "not measured"
+	}
+	verdict := "missed"
+	if o.holds(o.value.median()) {
+		verdict = "met"
+	}
+	if o.holds(o.value.lowest()) != o.holds(o.value.highest()) {
+		verdict += " by the median"
+	}
+	return verdict
+}
+
+// outcomes returns the targets of a figure at p: against peer, or, if it is "", for
+// the first subject alone.
+func outcomes(run *Run, s *scenario, p *point, figure, peer string) []outcome {
+	var found []outcome
+	for _, t := range run.Targets {
+		if t.Scenario != s.name || t.Figure != figure || t.Peer != peer || !selects(t.Point, p.labels) {
+			continue
+		}
+		found = append(found, outcomeOf(run, p, t))
+	}
+	return found
+}
+
+func outcomeOf(run *Run, p *point, t Target) outcome {
+	o := outcome{target: t}
+	own := p.cell(firstName(run))
+	if own == nil {
+		return o
+	}
+	o.value = own.figure(t.Figure)
+	if t.Peer == "" {
+		return o
+	}
+	other := p.cell(t.Peer)
+	if other == nil {
+		return outcome{target: t}
+	}
+	o.value = o.value.over(other.figure(t.Figure))
+	return o
+}
+
+func selects(wanted, labels map[string]string) bool {
+	for name, value := range wanted {
+		if labels[name] != value {
+			return false
+		}
+	}
+	return true
+}
