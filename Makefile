@@ -8,10 +8,10 @@ REF      ?= HEAD~1
 
 # Tools are built from their modules, apart from go.mod, at pinned versions.
 GOLANGCI_LINT := $(CACHE)/golangci-lint-v2.15.0
-K6            := $(CACHE)/k6-v1.8.1
 BENCHSTAT     := $(CACHE)/benchstat
+CADDY         := $(CACHE)/caddy-v2.11.9
 
-.PHONY: all build demo test setup unit race lint tidy-check fuzz conformance promtest loadtest bench bench-compare cover generate help
+.PHONY: all build demo test setup unit race lint tidy-check fuzz conformance promtest loadtest k6ext bench bench-compare bench-peers bench-scaling pgo cover generate help
 
 all: lint test ## lint and test
 
@@ -21,7 +21,7 @@ build: ## build bin/gateway
 demo: ## the main job with nothing prepared
 	go run ./cmd/gateway demo
 
-test: setup lint unit race conformance loadtest ## everything that CI runs; on a fresh machine too
+test: setup lint unit race conformance k6ext loadtest ## everything that CI runs; on a fresh machine too
 
 setup: ## install what the tests need beside Go (Debian packages)
 	./.ci/setup
@@ -56,14 +56,25 @@ conformance: ## judge path validation, identifiers, leaf profile and HTTP gate b
 promtest: ## dashboards and alerts against a real Prometheus that scrapes a real gateway
 	go test -count=1 -v ./deploy/...
 
-loadtest: $(K6) ## k6 for real: keep-alive and handshake scenarios
-	go run ./loadtest/run -k6 $(K6)
+loadtest: ## our driver and k6 for real, k6 with the extension of loadtest/k6/ext
+	go run ./loadtest/run
+
+k6ext: ## the k6 extension, a module of its own
+	go -C loadtest/k6/ext mod tidy -diff
+	go -C loadtest/k6/ext vet ./...
+	go -C loadtest/k6/ext test -count=1 ./...
 
 bench: ## the Go benchmarks of the ledger
 	./benchmarks/run.sh
 
 bench-compare: $(BENCHSTAT) ## benchmarks of REF against the working tree
 	./benchmarks/compare.sh $(REF) $(BENCHSTAT)
+
+bench-peers: setup $(CADDY) ## the gateway against nginx, HAProxy and Caddy; FLAGS=… for more, see benchmarks/peers
+	go run ./benchmarks/peers -caddy $(CADDY) $(FLAGS)
+
+bench-scaling: ## curves of cost by clients, routes, rules, CRLs, connections, and the figures of docs/capacity.md
+	go run ./benchmarks/scaling -docs $(FLAGS)
 
 cover: ## coverage by package
 	go test -cover ./...
@@ -72,9 +83,9 @@ $(GOLANGCI_LINT):
 	GOBIN=$(abspath $(CACHE)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(CACHE)/golangci-lint $@
 
-$(K6):
-	GOBIN=$(abspath $(CACHE)) go install go.k6.io/k6@v1.8.1
-	mv $(CACHE)/k6 $@
+$(CADDY):
+	GOBIN=$(abspath $(CACHE)) go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
+	mv $(CACHE)/caddy $@
 
 $(BENCHSTAT):
 	GOBIN=$(abspath $(CACHE)) go install golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da

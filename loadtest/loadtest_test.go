@@ -1,148 +1,121 @@
 // Package loadtest checks what it can of the load tests without running them:
-// vegeta's target files, and that scripts and README speak of the same things.
+// vegeta's script, and that scripts, programs and README speak of the same things.
 package loadtest
 
 import (
-	"fmt"
-	"net/http"
-	"net/textproto"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
 
-// target is one request of a vegeta target file.
-type target struct {
-	method string
-	url    *url.URL
-	header http.Header
-	body   string // file, from the folder of the target file
+// fakeVegeta stands for vegeta, which is not installed everywhere: it writes down
+// how it was called, and reports the success that it is told to.
+const fakeVegeta = `#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$*" in
+"report -type=json"*) echo "{\"requests\":1,\"success\":$SUCCESS,\"status_codes\":{}}" ;;
+esac
+`
+
+// vegeta runs run.sh with a fake vegeta and returns how that was called.
+func vegeta(t *testing.T, scenario, success string, env ...string) (calls string, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "vegeta"), []byte(fakeVegeta), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), "sh", "vegeta/run.sh", scenario)
+	c.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CALLS="+filepath.Join(dir, "calls"), "SUCCESS="+success, "PKI="+dir)
+	c.Env = append(c.Env, env...)
+	out, err := c.CombinedOutput()
+	data, _ := os.ReadFile(filepath.Join(dir, "calls"))
+	if err != nil {
+		return string(out) + string(data), err
+	}
+	return strings.ReplaceAll(string(data), dir, "PKI"), nil
 }
 
-// parseTargets reads vegeta's HTTP target format: a request is a line with method
-// and URL, then header lines, then perhaps one line with @ and the file of its
-// body; an empty line ends it. Lines that begin with # are comments. It is
-// stricter than vegeta: methods and header names must be known ones in their usual
-// spelling.
-func parseTargets(text string) ([]target, error) {
-	var targets []target
-	var current *target
-	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		fail := func(what string) ([]target, error) { return nil, fmt.Errorf("line %d: %s: %q", i+1, what, line) }
-		switch {
-		case line != strings.TrimSpace(line):
-			return fail("space around the line")
-		case strings.HasPrefix(line, "#"):
-		case line == "":
-			current = nil
-		case current == nil:
-			method, address, ok := strings.Cut(line, " ")
-			if !ok || !slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, method) {
-				return fail("expected a method and a URL")
-			}
-			u, err := url.ParseRequestURI(address)
-			if err != nil || u.Host == "" {
-				return fail("not an absolute URL")
-			}
-			targets = append(targets, target{method: method, url: u, header: http.Header{}})
-			current = &targets[len(targets)-1]
-		case current.body != "":
-			return fail("nothing may follow the body")
-		case strings.HasPrefix(line, "@"):
-			if current.body = line[1:]; current.body == "" {
-				return fail("no file for the body")
-			}
-		default:
-			name, value, ok := strings.Cut(line, ": ")
-			if !ok || value == "" || name != textproto.CanonicalMIMEHeaderKey(name) || strings.ContainsAny(name, " \t") {
-				return fail("expected a header, or @ and a file")
-			}
-			current.header.Add(name, value)
-		}
-	}
-	if len(targets) == 0 {
-		return nil, fmt.Errorf("no target")
-	}
-	return targets, nil
-}
-
-func TestParseTargets(t *testing.T) {
+func TestVegetaScript(t *testing.T) {
 	t.Parallel()
-	good := "# all\nGET https://a.example/x\nAccept: text/plain\n\nPOST https://a.example/y\nContent-Type: text/plain\n@body\n"
-	got, err := parseTargets(good)
-	if err != nil || len(got) != 2 || got[0].header.Get("Accept") != "text/plain" || got[1].body != "body" || got[1].method != "POST" {
-		t.Fatalf("parseTargets() = %+v, %v; want a GET with a header and a POST with a body", got, err)
-	}
-	for name, text := range map[string]string{
-		"nothing":                  "",
-		"only a comment":           "# nothing\n",
-		"no URL":                   "GET\n",
-		"a relative URL":           "GET /x\n",
-		"an unknown method":        "get https://a.example/\n",
-		"a header without a colon": "GET https://a.example/\nAccept\n",
-		"a header without a value": "GET https://a.example/\nAccept: \n",
-		"an odd header name":       "GET https://a.example/\naccept: x\n",
-		"a request after a header": "GET https://a.example/\nAccept: x\nGET https://a.example/\n",
-		"a header after the body":  "POST https://a.example/\n@body\nAccept: x\n",
-		"a body without a file":    "POST https://a.example/\n@\n",
-		"a space in front":         " GET https://a.example/\n",
+	const common = " -http2=false -connect-to localhost:8443:127.0.0.1:8443 -root-certs PKI/root.pem"
+	for _, tt := range []struct {
+		scenario, success string
+		env               []string
+		want              []string
+	}{
+		{"keepalive", "1", nil, []string{
+			"attack -name keepalive -targets keepalive.targets -rate 500/1s -duration 10s -keepalive=true" + common + " -cert PKI/clients/000/000000.pem -key PKI/clients/000/000000.key\n",
+		}},
+		{"handshake", "1", []string{"IDENTITIES=3", "RATE=30", "DURATION=2s"}, []string{
+			"-rate 30/3s -duration 2s -keepalive=false" + common + " -cert PKI/clients/000/000000.pem",
+			" -cert PKI/clients/000/000002.pem -key PKI/clients/000/000002.key\n",
+		}},
+		{"resumed", "1", []string{"ADDRESS=gw:1"}, []string{"-targets resumed.targets -rate 100/1s -duration 10s -keepalive=false -session-tickets -http2=false -connect-to localhost:8443:gw:1"}},
+		{"handshake", "0", []string{"KIND=revoked"}, []string{"-cert PKI/revoked/000/000000.pem -key PKI/revoked/000/000000.key\n"}},
+		{"handshake", "0", []string{"KIND=none"}, []string{"-root-certs PKI/root.pem\n"}},
 	} {
-		if got, err := parseTargets(text); err == nil {
-			t.Errorf("parseTargets() accepts a file with %s: %+v", name, got)
+		calls, err := vegeta(t, tt.scenario, tt.success, tt.env...)
+		if err != nil {
+			t.Errorf("run.sh %s with %q: %v\n%s", tt.scenario, tt.env, err, calls)
+			continue
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(calls, want) {
+				t.Errorf("run.sh %s with %q calls vegeta so:\n%swant %q", tt.scenario, tt.env, calls, want)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		scenario, success string
+		env               []string
+		want              string
+	}{
+		{"keepalive", "0.99", nil, "the share of successes is 0.99; of valid clients it is 1"},
+		{"handshake", "1", []string{"KIND=expired"}, "the share of successes is 1; of expired clients it is 0"},
+		{"soak", "1", nil, "usage: run.sh keepalive|handshake|resumed"},
+		{"keepalive", "1", []string{"KIND=odd"}, "KIND=odd: expected valid, expired"},
+		{"keepalive", "1", []string{"IDENTITIES=1001"}, "IDENTITIES=1001"},
+	} {
+		if out, err := vegeta(t, tt.scenario, tt.success, tt.env...); err == nil || !strings.Contains(out, tt.want) {
+			t.Errorf("run.sh %s with %q: %v, %q, want it to fail with %q", tt.scenario, tt.env, err, out, tt.want)
 		}
 	}
 }
 
-func TestVegetaTargets(t *testing.T) {
+// Every scenario has its target file, and every target file its scenario.
+func TestVegetaScenarios(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("vegeta/*.targets")
-	if err != nil || len(files) != 2 {
-		t.Fatalf("target files: %v, %v; want one for each scenario", files, err)
-	}
 	script := read(t, "vegeta/run.sh")
+	files, err := filepath.Glob("vegeta/*.targets")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("target files: %v, %v; want one for each way to connect", files, err)
+	}
 	for _, file := range files {
-		targets, err := parseTargets(read(t, file))
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-		}
-		for _, target := range targets {
-			// run.sh sends exactly this host and port to wherever the gateway is.
-			if target.url.Scheme != "https" || !strings.Contains(script, `-connect-to "`+target.url.Host+`:$ADDRESS"`) {
-				t.Errorf("%s: %s %s, want https and the host that run.sh redirects", file, target.method, target.url)
-			}
-			if target.body != "" {
-				if _, err := os.Stat(filepath.Join("vegeta", target.body)); err != nil {
-					t.Errorf("%s: %v", file, err)
-				}
-			}
-		}
 		if name := strings.TrimSuffix(filepath.Base(file), ".targets"); !strings.Contains(script, "\n"+name+") ") {
 			t.Errorf("run.sh does not know the scenario %s", name)
 		}
 	}
-	if out, err := exec.CommandContext(t.Context(), "sh", "-n", "vegeta/run.sh").CombinedOutput(); err != nil {
-		t.Errorf("sh -n vegeta/run.sh: %v\n%s", err, out)
-	}
 }
 
-// Every path that is requested is one that the driver's gateway forwards.
-func TestTargetsAreForwarded(t *testing.T) {
+// The path that the scripts request is the one that the gateway of run forwards.
+// The target files are held to it by the tests of the driver.
+func TestScriptsAreForwarded(t *testing.T) {
 	t.Parallel()
 	path := regexp.MustCompile(`match: \{path: (\S+)\}`).FindStringSubmatch(read(t, "run/stage.go"))
-	if path == nil {
-		t.Fatal("run/stage.go configures no route")
+	if path == nil || path[1] != "/1k" {
+		t.Fatalf("run/stage.go forwards %q, want /1k", path)
 	}
-	for _, file := range []string{"vegeta/keepalive.targets", "vegeta/handshake.targets", "k6/gateway.js"} {
+	for _, file := range []string{"k6/gateway.js", "k6/matrix/world.js"} {
 		if !strings.Contains(read(t, file), path[1]) {
 			t.Errorf("%s does not request %s, the only path that is forwarded", file, path[1])
 		}
 	}
 }
+
+var variableOfScript = regexp.MustCompile(`__ENV\b(?:\.(\w+))?`)
 
 func TestVariablesAreDocumented(t *testing.T) {
 	t.Parallel()
@@ -158,7 +131,7 @@ func TestVariablesAreDocumented(t *testing.T) {
 	used := map[string]bool{}
 	for _, script := range scripts {
 		text := read(t, script)
-		for _, m := range regexp.MustCompile(`__ENV\b(?:\.(\w+))?`).FindAllStringSubmatch(text, -1) {
+		for _, m := range variableOfScript.FindAllStringSubmatch(text, -1) {
 			used[m[1]] = true
 			if !documented[m[1]] {
 				t.Errorf("%s reads __ENV.%s, which README.md does not explain", script, m[1])
@@ -175,15 +148,35 @@ func TestVariablesAreDocumented(t *testing.T) {
 			t.Errorf("README.md explains %s, which no script reads", name)
 		}
 	}
-	driver := read(t, "run/main.go")
-	for _, m := range regexp.MustCompile(`"([A-Z][A-Z0-9_]*)=`).FindAllStringSubmatch(driver, -1) {
-		if !used[m[1]] && m[1] != "SSL_CERT_FILE" {
-			t.Errorf("the driver sets %s, which no script reads", m[1])
+	matrix, err := filepath.Glob("k6/matrix/*.js")
+	if err != nil || len(matrix) == 0 {
+		t.Fatalf("scripts of the matrix: %v, %v", matrix, err)
+	}
+	for _, script := range matrix { // their own README explains theirs
+		for _, m := range variableOfScript.FindAllStringSubmatch(read(t, script), -1) {
+			used[m[1]] = true
+		}
+	}
+	for _, m := range regexp.MustCompile(`"([A-Z][A-Z0-9_]*)=`).FindAllStringSubmatch(read(t, "run/k6.go"), -1) {
+		if !used[m[1]] && m[1] != "SSL_CERT_FILE" && !strings.HasPrefix(m[1], "K6_") {
+			t.Errorf("run sets %s, which no script reads", m[1])
 		}
 	}
 	for _, m := range regexp.MustCompile(`\$\{?:?\s*"?([A-Z][A-Z_]*)`).FindAllStringSubmatch(read(t, "vegeta/run.sh"), -1) {
 		if !strings.Contains(readme, "`"+m[1]+"`") {
 			t.Errorf("vegeta/run.sh reads %s, which README.md does not explain", m[1])
+		}
+	}
+}
+
+// Flags that README.md names are flags of the program that it names them for.
+func TestFlagsExist(t *testing.T) {
+	t.Parallel()
+	readme := read(t, "README.md")
+	programs := read(t, "driver/main.go") + read(t, "run/main.go")
+	for _, m := range regexp.MustCompile("`-([a-z][a-z0-9-]+)").FindAllStringSubmatch(readme, -1) {
+		if !strings.Contains(programs, `, "`+m[1]+`", `) {
+			t.Errorf("README.md names the flag -%s, which neither driver nor run has", m[1])
 		}
 	}
 }

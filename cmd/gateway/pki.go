@@ -50,12 +50,13 @@ in a folder and its certificates live for a day: never use it in production.
 init writes root.pem (the trust anchor: what "anchors: {file: …}" wants) and an issuing
 CA below it; its root can have a key of Ed448 or ML-DSA. ca makes more CAs. issue writes
 NAME.pem (certificate and intermediates) and NAME.key, where NAME is the last segment of
-the identifier. crl makes the revocation list of a CA. Files of a CA and of another
-identity are never overwritten.`,
+the identifier. crl makes the revocation list of a CA. gen makes a CA
+and many clients for a load test. Files of a CA and of another identity are never
+overwritten.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPKIInitCommand(), newPKICACommand(), newPKIIssueCommand(), newPKICRLCommand())
+	c.AddCommand(newPKIInitCommand(), newPKICACommand(), newPKIIssueCommand(), newPKICRLCommand(), newPKIGenCommand())
 	return c
 }
 

@@ -60,6 +60,9 @@ func answer(ctx context.Context, listener net.Listener, size int) error {
 		MaxRequestBodySize:    maxBodyBytes,
 		Handler: func(c *fasthttp.RequestCtx) {
 			c.SetContentType("text/plain")
+			if caller := c.Request.Header.Peek("X-Workload-Id"); len(caller) > 0 {
+				c.Response.Header.SetBytesV("Caller", caller) // for clients to check who arrived
+			}
 			c.SetBody(body)
 		},
 	}

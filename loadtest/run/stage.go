@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,13 +26,19 @@ const (
 	stopTimeout  = 40 * time.Second
 )
 
+// configuration has short time-outs, so that slow clients are sent away within a
+// scenario.
 const configuration = `listeners:
   - name: edge
     address: %q
-    certificate: {cert_file: edge.pem, key_file: edge.key}
+    certificate: {cert_file: pki/server.pem, key_file: pki/server.key}
     trust_domains: [spiffe://load.example]
+    limits: {first_byte_timeout: 1s, handshake_timeout: 2s}
+    http: {header_timeout: 2s}
 trust_domains:
-  spiffe://load.example: {anchors: {file: root.pem}}
+  spiffe://load.example:
+    anchors: {file: pki/root.pem}
+    crl: {files: [pki/root.crl, pki/issuing.crl]}
 routes:
   - name: load
     match: {path: /1k}
@@ -40,13 +47,15 @@ routes:
 upstreams:
   backend: {endpoints: [%q], plaintext: true, handoff: [workload]}
 telemetry: {audit: {file: audit.jsonl}}
-admin: {address: "127.0.0.1:0"}
+admin: {address: "127.0.0.1:0", pprof: true}
 `
 
 // stage is the gateway with what is around it. Options are complete.
 type stage struct {
 	options
-	edge, admin string // addresses
+	edge, admin string      // addresses
+	backend     string      // its address
+	process     *os.Process // of the gateway
 	running     []*process
 }
 
@@ -56,44 +65,37 @@ type process struct {
 	exited chan struct{}
 }
 
+// pki is a file of the certificates.
+func (s *stage) pki(name ...string) string {
+	return filepath.Join(append([]string{s.dir, "pki"}, name...)...)
+}
+
 // build makes the binaries.
 func (s *stage) build(ctx context.Context) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
-	return command(ctx, "go", "build", "-o", s.dir+string(filepath.Separator), "./cmd/gateway", "./loadtest/backend")
+	return command(ctx, "go", "build", "-o", s.dir+string(filepath.Separator), "./cmd/gateway", "./loadtest/backend", "./loadtest/driver")
 }
 
-// certify makes a CA, the gateway's certificate and one for each client.
+// certify makes a CA, the gateway's certificate and all clients. What an earlier
+// run left in a folder that is used again has expired by now, or soon will.
 func (s *stage) certify(ctx context.Context) error {
-	if err := s.clear(); err != nil {
-		return err
-	}
-	pki := func(arguments ...string) error {
-		return command(ctx, filepath.Join(s.dir, "gateway"), append([]string{"pki"}, arguments...)...)
-	}
-	errs := []error{
-		pki("init", "--dir", s.dir, "--trust-domain", "spiffe://load.example"),
-		pki("issue", "--dir", s.dir, "--dns", "localhost", "--ip", "127.0.0.1", "spiffe://load.example/edge"),
-	}
-	for i := range s.clients {
-		errs = append(errs, pki("issue", "--dir", s.dir, fmt.Sprintf("spiffe://load.example/ns/load/sa/client-%d", i)))
-	}
-	return errors.Join(errs...)
-}
-
-// clear removes what an earlier run left in a folder that is used again. Its
-// certificates have expired by now, or soon will.
-func (s *stage) clear() error {
-	var errs []error
-	for _, pattern := range []string{"root.*", "issuing.*", "edge.*", "client-*", "audit.jsonl"} {
-		names, err := filepath.Glob(filepath.Join(s.dir, pattern))
-		errs = append(errs, err)
-		for _, name := range names {
-			errs = append(errs, os.Remove(name))
+	if _, err := os.Stat(s.pki("index.json")); err == nil { // it is ours, and whole
+		if err := os.RemoveAll(s.pki()); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	if err := os.Remove(filepath.Join(s.dir, "audit.jsonl")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return s.gateway(ctx, "pki", "gen", "--dir", s.pki(), "--clients", strconv.Itoa(s.clients),
+		"--also", "expired,revoked,wrong-trust-domain,next")
+}
+
+// gateway runs a command of the gateway that is soon over.
+func (s *stage) gateway(ctx context.Context, arguments ...string) error {
+	return command(ctx, filepath.Join(s.dir, "gateway"), arguments...)
 }
 
 // start runs backend and gateway and waits until they serve.
@@ -104,18 +106,18 @@ func (s *stage) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	backend, err := await(ctx, said, func(line string) (string, bool) { return line, true })
-	if err != nil {
+	if s.backend, err = await(ctx, said, func(line string) (string, bool) { return line, true }); err != nil {
 		return fmt.Errorf("backend: %w", err)
 	}
 	file := filepath.Join(s.dir, "gateway.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, s.address, backend), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, s.address, s.backend), 0o600); err != nil {
 		return err
 	}
 	said, err = s.launch(exec.Command(filepath.Join(s.dir, "gateway"), "run", "-c", file), func(c *exec.Cmd, w io.Writer) { c.Stderr = w })
 	if err != nil {
 		return err
 	}
+	s.process = s.running[len(s.running)-1].Process
 	if s.admin, err = await(ctx, said, adminAddress); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

@@ -1,31 +1,73 @@
 #!/bin/sh
 # Runs vegeta, which has to be installed, against a gateway that is running:
 #
-#   go run ./loadtest/run -serve -dir /tmp/verigate-load     in one terminal
-#   PKI=/tmp/verigate-load loadtest/vegeta/run.sh keepalive  in another
-#   PKI=/tmp/verigate-load loadtest/vegeta/run.sh handshake
+#   go run ./loadtest/run -serve -dir /tmp/verigate-load               in one terminal
+#   PKI=/tmp/verigate-load loadtest/vegeta/run.sh keepalive            in another
+#   PKI=/tmp/verigate-load IDENTITIES=8 loadtest/vegeta/run.sh resumed
+#   PKI=/tmp/verigate-load KIND=revoked loadtest/vegeta/run.sh handshake
 #
+# It fails if a valid client's request failed, or if anybody else's succeeded.
 # README.md lists the variables.
 set -eu
+PKI="$(cd "${PKI:-$(dirname "$0")/../../pki}" && pwd)"
 cd "$(dirname "$0")"
 
 : "${ADDRESS:=127.0.0.1:8443}"
-: "${PKI:=../pki}"
-: "${CLIENT:=$PKI/client-0}"
+: "${KIND:=valid}"
+: "${IDENTITIES:=1}"
 : "${DURATION:=10s}"
 
+# Without -session-tickets every connection is a full handshake.
 case "${1:-}" in
-keepalive) rate=500 keepalive=true ;;
-handshake) rate=100 keepalive=false ;;
+keepalive) rate=500 flags="-keepalive=true" ;;
+handshake) rate=100 flags="-keepalive=false" ;;
+resumed) rate=100 flags="-keepalive=false -session-tickets" ;;
 *)
-	echo "usage: run.sh keepalive|handshake" >&2
+	echo "usage: run.sh keepalive|handshake|resumed" >&2
 	exit 2
 	;;
 esac
+case "$KIND" in
+valid) set=clients want=1 ;;
+expired | revoked | wrong-trust-domain) set="$KIND" want=0 ;;
+none) set="" want=0 IDENTITIES=1 ;;
+*)
+	echo "run.sh: KIND=$KIND: expected valid, expired, revoked, wrong-trust-domain or none" >&2
+	exit 2
+	;;
+esac
+if [ "$IDENTITIES" -gt 1000 ]; then
+	echo "run.sh: IDENTITIES=$IDENTITIES: an attack has one certificate, so each is a process; at most 1000" >&2
+	exit 2
+fi
 
-# -rate is kept however slow the answers are. Without -session-tickets every
-# connection is a full handshake.
-vegeta attack -name "$1" -targets "$1.targets" -rate "${RATE:-$rate}" -duration "$DURATION" \
-	-keepalive="$keepalive" -http2=false -connect-to "localhost:8443:$ADDRESS" \
-	-cert "$CLIENT.pem" -key "$CLIENT.key" -root-certs "$PKI/root.pem" |
-	vegeta report
+out="$(mktemp -d)"
+trap 'rm -rf "$out"' EXIT
+
+# An attack has one certificate. Several run at the same time, each with its part of
+# the rate, and the report puts them together by time.
+rate="${RATE:-$rate}"
+i=0
+running=""
+while [ "$i" -lt "$IDENTITIES" ]; do
+	number="$(printf %06d "$i")"
+	credential=""
+	[ -z "$set" ] || credential="-cert $PKI/$set/000/$number.pem -key $PKI/$set/000/$number.key"
+	# -rate is kept however slow the answers are; it may be a share of one a second.
+	# shellcheck disable=SC2086 # the flags are several words; the paths have no spaces
+	vegeta attack -name "$1" -targets "$1.targets" -rate "$rate/${IDENTITIES}s" -duration "$DURATION" \
+		$flags -http2=false -connect-to "localhost:8443:$ADDRESS" \
+		-root-certs "$PKI/root.pem" $credential >"$out/$number.bin" &
+	running="$running $!"
+	i=$((i + 1))
+done
+for attack in $running; do
+	wait "$attack"
+done
+
+vegeta report "$out"/*.bin
+success="$(vegeta report -type=json "$out"/*.bin | sed -n 's/.*"success":\([0-9.e+-]*\).*/\1/p')"
+[ "$success" = "$want" ] || {
+	echo "run.sh: the share of successes is $success; of $KIND clients it is $want" >&2
+	exit 1
+}
