@@ -76,6 +76,9 @@ bench-peers: setup $(CADDY) ## the gateway against nginx, HAProxy and Caddy; FLA
 bench-scaling: ## curves of cost by clients, routes, rules, CRLs, connections, and the figures of docs/capacity.md
 	go run ./benchmarks/scaling -docs $(FLAGS)
 
+pgo: ## profile the gateway anew, for the compiler
+	./benchmarks/pgo.sh
+
 cover: ## coverage by package
 	go test -cover ./...
 

@@ -50,7 +50,7 @@ const (
 	worth = 16 << 20
 	// rest is the least time between two trims. Load that comes in waves would have
 	// its memory taken away between any two of them.
-	rest = 10 * time.Second
+	rest = 4 * time.Second
 )
 
 // watch decides when to trim.
