@@ -84,9 +84,11 @@ func Tend(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-glances.C:
-			if g.due(s.collections, runtime.NumGoroutine()) {
+		case now := <-glances.C:
+			if g.due(now, s.collections, runtime.NumGoroutine()) {
 				runtime.GC()
+				end := time.Now()
+				g.collected(end, end.Sub(now))
 			}
 		case now := <-looks.C:
 			if w.due(now, s) {

@@ -105,16 +105,24 @@ func TestGrowth(t *testing.T) {
 		{2, 21 + stayed, false, "collected since"},
 		{2, 10_000, true, "many more"},
 		{3, 10_000, false, "collected since"},
-		{3, 10_900, false, "less than a tenth more"},
-		{3, 11_001, true, "more than a tenth more"},
+		{3, 10_500, false, "no more than a twentieth more"},
+		{3, 10_501, true, "more than a twentieth more"},
 		{3, 500, false, "most have gone"},
 		{3, 1_000, true, "others have come"},
 	}
 	var g growth
 	for i, step := range steps {
-		if got := g.due(step.collections, step.goroutines); got != step.want {
+		if got := g.due(time.Now(), step.collections, step.goroutines); got != step.want {
 			t.Fatalf("step %d, %s: due(%d, %d) = %v, want %v", i+1, step.why, step.collections, step.goroutines, got, step.want)
 		}
+	}
+	now := time.Now()
+	g.collected(now, time.Second)
+	if g.due(now.Add(pause*time.Second-1), 3, 20_000) {
+		t.Errorf("due in less than %d times what the last collection took", pause)
+	}
+	if !g.due(now.Add(pause*time.Second), 3, 20_000) {
+		t.Errorf("not due after %d times what the last collection took", pause)
 	}
 }
 

@@ -79,21 +79,29 @@ func (w *watch) due(now time.Time, s sample) bool {
 // growth decides when enough connections have come and stayed. Each has a goroutine.
 type growth struct {
 	collections uint64
-	goroutines  int // at the last collection
+	goroutines  int       // at the last collection
+	next        time.Time // not before
 }
 
 const (
 	// stayed is how many goroutines there must be more than at the last collection at
-	// least, and a tenth as many again as there were: a collection looks at all of
-	// them, and the work for each that comes is to be bounded.
-	stayed = 250
-	tenth  = 10
+	// least, and a twentieth of all: a collection looks at all of them, and the work for
+	// each that comes is to be bounded.
+	stayed    = 250
+	twentieth = 20
+	// pause is how long not to collect again, as a multiple of how long it took. A
+	// collection has a quarter of the processors where they are busy, so an eighth of
+	// them at most is spent on this when everybody connects anew at once.
+	pause = 1
 )
 
-// due reports whether to collect, after so many collections, with so many goroutines.
-func (g *growth) due(collections uint64, goroutines int) bool {
+// due reports whether to collect now, after so many collections, with so many goroutines.
+func (g *growth) due(now time.Time, collections uint64, goroutines int) bool {
 	if collections != g.collections || goroutines < g.goroutines {
 		g.collections, g.goroutines = collections, goroutines
 	}
-	return goroutines-g.goroutines > max(stayed, g.goroutines/tenth)
+	return !now.Before(g.next) && goroutines-g.goroutines > max(stayed, g.goroutines/twentieth)
 }
+
+// collected takes note of a collection that was due and took so long until now.
+func (g *growth) collected(now time.Time, took time.Duration) { g.next = now.Add(pause * took) }
