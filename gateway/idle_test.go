@@ -84,24 +84,43 @@ func TestRestingConnections(t *testing.T) {
 			func(*testing.T, *world, *client) {}, true},
 		{"ends at its greatest age", func(o *gateway.ListenerOptions) { o.TLS.MaxConnAge = 2 * time.Second }, true,
 			func(*testing.T, *world, *client) {}, true},
-		// An octet now and then, which is no request yet, keeps nobody connected.
-		{"ends after its idle time-out though octets trickle in", func(o *gateway.ListenerOptions) { o.IdleTimeout = time.Second }, true,
+		// An octet now and then, which is no request yet, keeps nobody connected for
+		// longer than who says nothing.
+		{"ends after its idle time-out though octets trickle in", func(o *gateway.ListenerOptions) { o.IdleTimeout = 2 * time.Second }, true,
 			func(t *testing.T, w *world, c *client) {
+				silent := w.dial(w.issue(checkoutID), "catalog.example")
+				if r := silent.do(get("catalog.example", ask)); r.StatusCode != 403 {
+					t.Fatalf("answered %d, want 403", r.StatusCode)
+				}
+				gone := func(c *client) <-chan struct{} {
+					ended := make(chan struct{})
+					go func() { _, _ = io.Copy(io.Discard, c.NetConn()); close(ended) }()
+					return ended
+				}
+				trickling, quiet := gone(c), gone(silent)
 				record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 1<<14)...)
 				tick := time.NewTicker(10 * time.Millisecond)
 				defer tick.Stop()
-				for began := time.Now(); w.gateway.Connections()[0].Active > 0; <-tick.C {
-					if time.Since(began) > patience {
-						t.Fatal("it is connected still")
-					}
-					if _, err := c.NetConn().Write(record[:1]); err != nil {
+				var late <-chan time.Time // when the other has been gone for half the time-out
+				for {
+					select {
+					case <-trickling:
 						return
+					case <-quiet:
+						quiet, late = nil, time.After(time.Second)
+					case <-late:
+						t.Fatal("it is connected still, though one that has been silent for less long is not")
+					case <-tick.C:
+						_, _ = c.NetConn().Write(record[:1]) // when it has ended, the other side says so
+						record = record[1:]
 					}
-					record = record[1:]
 				}
 			}, true},
-		{"is told of a record that nobody can have made", nil, true, func(_ *testing.T, _ *world, c *client) {
+		{"is told of a record that nobody can have made", nil, true, func(t *testing.T, _ *world, c *client) {
 			_, _ = c.NetConn().Write(append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...))
+			if said, _ := io.ReadAll(c.NetConn()); len(said) == 0 || said[0] != 23 {
+				t.Errorf("it read %x, want an encrypted alert", said)
+			}
 		}, true},
 	}
 	for _, tt := range tests {

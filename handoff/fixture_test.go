@@ -3,6 +3,7 @@ package handoff
 import (
 	"bufio"
 	"crypto/x509"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -87,19 +88,11 @@ func sent(h interface{ Header() []byte }) (lines []string) {
 	return lines
 }
 
-// Apply adds what conveys c to a header, as who sends it does.
-func (h *Handoff) Apply(dst *fasthttp.RequestHeader, c Caller) { add(dst, h.Append(nil, c)) }
-
-// SetForwarded adds what tells about the connection.
-func SetForwarded(dst *fasthttp.RequestHeader, remote, host string) {
-	add(dst, AppendForwarded(nil, remote, host))
-}
-
-// add adds field lines to a header.
-func add(dst *fasthttp.RequestHeader, lines []byte) {
-	for line := range strings.SplitSeq(strings.TrimSuffix(string(lines), "\r\n"), "\r\n") {
-		if name, value, ok := strings.Cut(line, ": "); ok {
-			dst.Add(name, value)
-		}
+// followed puts lines behind the fields of h, octet for octet, and reads the whole as a
+// backend would.
+func followed(h *fasthttp.RequestHeader, lines []byte) {
+	raw := strings.TrimSuffix(h.String(), "\r\n") + string(lines) + "\r\n"
+	if err := h.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
+		panic(fmt.Sprintf("%q: %v", raw, err))
 	}
 }

@@ -37,7 +37,7 @@ func byteSequences(t *testing.T, value string) (all [][]byte) {
 func TestClientCertIsTheLeaf(t *testing.T) {
 	t.Parallel()
 	c, h := callerOf(t, checkout), request(t)
-	New(ClientCert, workloadid.ID{}).Apply(h, c)
+	followed(h, New(ClientCert, workloadid.ID{}).Append(nil, c))
 	got := byteSequences(t, string(h.Peek("Client-Cert")))
 	if len(got) != 1 || !bytes.Equal(got[0], c.Path.Leaf().Raw) {
 		t.Errorf("Client-Cert does not have the leaf's DER (FWD-04)")
@@ -50,7 +50,7 @@ func TestClientCertIsTheLeaf(t *testing.T) {
 func TestClientCertChainIsTheValidatedPath(t *testing.T) {
 	t.Parallel()
 	c, h := callerOf(t, checkout), request(t)
-	New(ClientCertChain, workloadid.ID{}).Apply(h, c)
+	followed(h, New(ClientCertChain, workloadid.ID{}).Append(nil, c))
 	path := c.Path.Certificates()
 	got := byteSequences(t, string(h.Peek("Client-Cert-Chain")))
 	want := [][]byte{path[1].Raw, path[2].Raw}
@@ -66,7 +66,7 @@ func TestXFCCHasOneElementOfIdentities(t *testing.T) {
 	t.Parallel()
 	c, h := callerOf(t, checkout), request(t, "X-Forwarded-Client-Cert: By=a;URI=spiffe://evil", "x_forwarded_client_cert: URI=b")
 	StripRequest(h, false)
-	New(XFCC, identity(t, edge)).Apply(h, c)
+	followed(h, New(XFCC, identity(t, edge)).Append(nil, c))
 	hash := c.Path.LeafSHA256()
 	want := "X-Forwarded-Client-Cert: By=" + edge + ";Hash=" + hex.EncodeToString(hash[:]) + ";URI=" + checkout
 	if lines := sent(h); len(lines) != 1 || lines[0] != want {
@@ -86,12 +86,12 @@ func TestWorkloadFields(t *testing.T) {
 		"X-Workload-Asserted-By: " + edge,
 	}
 	h := request(t)
-	New(Workload, identity(t, edge)).Apply(h, c)
+	followed(h, New(Workload, identity(t, edge)).Append(nil, c))
 	if lines := sent(h); !slices.Equal(lines, want) {
 		t.Errorf("sends\n\t%q, want\n\t%q (FWD-11)", lines, want)
 	}
 	h = request(t)
-	New(Workload, workloadid.ID{}).Apply(h, c)
+	followed(h, New(Workload, workloadid.ID{}).Append(nil, c))
 	if lines := sent(h); !slices.Equal(lines, want[:3]) {
 		t.Errorf("a gateway without identity sends\n\t%q, want\n\t%q", lines, want[:3])
 	}
@@ -103,7 +103,7 @@ func TestApplyFollowsTheGrade(t *testing.T) {
 	for _, level := range []assurance.MIAL{assurance.MIAL1, assurance.MIAL3, assurance.MIAL1} {
 		c.Grade.MIAL = level
 		h := request(t)
-		handoff.Apply(h, c)
+		followed(h, handoff.Append(nil, c))
 		want := "mial=" + string('0'+byte(level)) + ","
 		if got := string(h.Peek("X-Workload-Assurance")); !strings.HasPrefix(got, want) {
 			t.Errorf("after the grade became %v, X-Workload-Assurance is %q", level, got)
@@ -117,7 +117,7 @@ func TestACallerCannotRemoveOrForgeWhatIsAdded(t *testing.T) {
 	c, handoff := callerOf(t, checkout), New(all, identity(t, edge))
 	honest := request(t)
 	StripRequest(honest, false)
-	handoff.Apply(honest, c)
+	followed(honest, handoff.Append(nil, c))
 	want := sent(honest)
 	for _, lines := range [][]string{
 		{"Connection: Client-Cert"},
@@ -130,7 +130,7 @@ func TestACallerCannotRemoveOrForgeWhatIsAdded(t *testing.T) {
 	} {
 		h := request(t, lines...)
 		StripRequest(h, false)
-		handoff.Apply(h, c)
+		followed(h, handoff.Append(nil, c))
 		if got := sent(h); !slices.Equal(got, want) {
 			t.Errorf("a caller that sends %q makes the gateway send\n\t%.100q, want\n\t%.100q", lines, got, want)
 		}
@@ -141,11 +141,13 @@ func TestNothingIsConveyedWithoutReason(t *testing.T) {
 	t.Parallel()
 	var none *Handoff
 	for name, apply := range map[string]func(*fasthttp.RequestHeader){
-		"a nil Handoff (FWD-06)": func(h *fasthttp.RequestHeader) { none.Apply(h, callerOf(t, checkout)) },
-		"no forms":               func(h *fasthttp.RequestHeader) { New(0, identity(t, edge)).Apply(h, callerOf(t, checkout)) },
-		"no path":                func(h *fasthttp.RequestHeader) { New(all, identity(t, edge)).Apply(h, Caller{}) },
+		"a nil Handoff (FWD-06)": func(h *fasthttp.RequestHeader) { followed(h, none.Append(nil, callerOf(t, checkout))) },
+		"no forms": func(h *fasthttp.RequestHeader) {
+			followed(h, New(0, identity(t, edge)).Append(nil, callerOf(t, checkout)))
+		},
+		"no path": func(h *fasthttp.RequestHeader) { followed(h, New(all, identity(t, edge)).Append(nil, Caller{})) },
 		"a zero path": func(h *fasthttp.RequestHeader) {
-			New(all, identity(t, edge)).Apply(h, Caller{Path: new(certpath.Path)})
+			followed(h, New(all, identity(t, edge)).Append(nil, Caller{Path: new(certpath.Path)}))
 		},
 	} {
 		h := request(t)
@@ -251,9 +253,9 @@ func TestApplyConcurrently(t *testing.T) {
 	for i := range 4 {
 		group.Go(func() {
 			for j := range 50 {
-				c, h := callers[(i+j)%2], new(fasthttp.RequestHeader)
+				c, h := callers[(i+j)%2], request(t)
 				c.Grade.MIAL = assurance.MIAL(j % 3)
-				handoff.Apply(h, c)
+				followed(h, handoff.Append(nil, c))
 				if got := string(h.Peek("X-Workload-Id")); got != c.Path.ID().String() {
 					t.Errorf("X-Workload-Id = %q for %v", got, c.Path.ID())
 				}

@@ -24,7 +24,7 @@ func grade(mial assurance.MIAL, maal ...uint8) assurance.Grade {
 func conveyed(t *testing.T, h *Handoff, c Caller) string {
 	t.Helper()
 	header := request(t)
-	h.Apply(header, c)
+	followed(header, h.Append(nil, c))
 	return string(header.Peek("X-Workload-Assurance"))
 }
 

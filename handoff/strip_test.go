@@ -218,7 +218,7 @@ func TestSetForwarded(t *testing.T) {
 	} {
 		h := request(t, "X-Forwarded-For: 1.2.3.4, 5.6.7.8", "x_forwarded_for: 9.9.9.9", "X-Forwarded-Proto: http", "X-Forwarded-Host: evil")
 		StripRequest(h, false)
-		SetForwarded(h, tt.remote, tt.host)
+		followed(h, AppendForwarded(nil, tt.remote, tt.host))
 		for name, want := range map[string]string{"X-Forwarded-For": tt.address, "X-Forwarded-Proto": "https", "X-Forwarded-Host": tt.host} {
 			if got := string(h.Peek(name)); got != want {
 				t.Errorf("SetForwarded(%q, %q): %s = %q, want %q", tt.remote, tt.host, name, got, want)

@@ -54,8 +54,8 @@ const (
 	maxTokenWait = time.Second
 	// lifoAfter is the age of the oldest waiter from which the newest is served
 	// first. Below it, first come first served keeps the slowest client of a busy
-	// but healthy gateway fast: a core that does 3 000 handshakes a second gets
-	// through a crowd of 900 that comes at once, without refusing anybody.
+	// but healthy gateway fast, and a crowd of some hundreds that comes at once is
+	// served without refusing anybody.
 	lifoAfter = 300 * time.Millisecond
 	// turnsPerPoll is how many who wait for a poll go on after one. Each has a few
 	// dozen microseconds of work.

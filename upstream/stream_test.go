@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -241,5 +242,57 @@ func TestWriteTo(t *testing.T) {
 				t.Errorf("WriteTo() = %d, %v and wrote %d octets, want %d as sent and reason %q", n, err, got.Len(), tt.sent, tt.reason)
 			}
 		})
+	}
+}
+
+// slowWriter is a client that stops reading for longer than a backend may stall.
+type slowWriter struct {
+	written int
+	stalls  int
+	stall   time.Duration
+}
+
+func (s *slowWriter) Write(p []byte) (int, error) {
+	s.written += len(p)
+	if s.stalls > 0 {
+		s.stalls--
+		time.Sleep(s.stall)
+	}
+	return len(p), nil
+}
+
+// The time that the client takes does not count against the backend, whose octets
+// have long been there: in records that do not add up to pieces, so that some of
+// them wait in a buffer.
+func TestSlowClientIsNotTheBackendsFault(t *testing.T) {
+	t.Parallel()
+	const size = 256 << 10
+	d := newDomain(t)
+	config := d.serverTLS(d.leaf(t, devpki.LeafOptions{URIs: []string{apiID}}))
+	config.DynamicRecordSizingDisabled = true
+	ln := script(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+		tc := tls.Server(c, config)
+		readRequest(bufio.NewReader(tc))
+		fmt.Fprintf(tc, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+		for left := size; left > 0; left -= min(left, 8000) {
+			tc.Write(make([]byte, min(left, 8000)))
+		}
+	})
+	o := d.options(t, ln.addr())
+	o.BodyIdleTimeout = 200 * time.Millisecond
+	u := open(t, o)
+	var req fasthttp.Request
+	var resp fasthttp.Response
+	req.Header.SetHost("h")
+	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
+		t.Fatal(err)
+	}
+	body := resp.BodyStream().(*responseBody)
+	client := &slowWriter{stalls: 3, stall: 2 * o.BodyIdleTimeout}
+	if _, err := body.WriteTo(client); err != nil || client.written != size {
+		t.Errorf("WriteTo a slow client wrote %d octets of %d, %v", client.written, size, err)
+	}
+	if n := body.c.e.errors.Load(); n != 0 {
+		t.Errorf("%d errors count against the backend, want none", n)
 	}
 }

@@ -109,7 +109,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if w.readLimit > 0 && !w.looking {
+	if w.readLimit > 0 { // a look too: the deadline before may have passed while a client read slowly
 		if err := w.armRead(w.readLimit, time.Now()); err != nil {
 			return 0, err
 		}

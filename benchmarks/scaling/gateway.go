@@ -161,11 +161,11 @@ func (g *gateway) resident() (now, peak float64, err error) {
 }
 
 // How long a gateway needs to give back what it used under load (package footprint):
-// it has to be calm for two looks, a second each, and the last time has to be ten
+// it has to be calm for two looks, a second each, and the last time has to be four
 // seconds ago.
 const (
 	calmFor = 4 * time.Second
-	restFor = 13 * time.Second
+	restFor = 7 * time.Second
 )
 
 // atRest waits until the gateway has given back what it does not need, and returns

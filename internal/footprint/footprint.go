@@ -5,6 +5,7 @@ package footprint
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"runtime"
@@ -37,6 +38,9 @@ const (
 // goes on, because without a limit Go works as it always did.
 func Set(log *slog.Logger) {
 	limit, err := memlimit.Set(memlimit.WithRatio(share))
+	if errors.Is(err, memlimit.ErrCgroupsNotSupported) {
+		return
+	}
 	if err != nil {
 		log.Warn("no memory limit was set; set GOMEMLIMIT if there is one", "error", err)
 		return
@@ -45,8 +49,8 @@ func Set(log *slog.Logger) {
 }
 
 const (
-	// look is how often Tend looks at the process, and glance how often it counts
-	// goroutines, which takes a few nanoseconds.
+	// look is how often Tend looks whether the process is calm, and glance, at heap and
+	// goroutines, which takes some 1.5 µs.
 	look   = time.Second
 	glance = 100 * time.Millisecond
 )
@@ -62,8 +66,8 @@ const (
 //
 // After a burst of handshakes most of the heap is garbage that Go would keep for
 // the next two minutes, and free memory that it would keep for longer. Tend
-// collects the one and returns both to the kernel, at the price of a collection
-// that would have come anyway, and of page faults when the next burst comes.
+// collects the one and returns both to the kernel, at the price of two collections,
+// one of which would have come anyway, and of page faults when the next burst comes.
 func Tend(ctx context.Context) {
 	if _, fixed := os.LookupEnv("GOGC"); fixed {
 		return
@@ -85,7 +89,7 @@ func Tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-glances.C:
-			if g.due(now, s.collections, runtime.NumGoroutine()) {
+			if g.due(now, s, runtime.NumGoroutine()) {
 				runtime.GC()
 				end := time.Now()
 				g.collected(end, end.Sub(now))

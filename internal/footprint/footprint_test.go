@@ -1,6 +1,7 @@
 package footprint
 
 import (
+	"os"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -93,41 +94,49 @@ func TestPace(t *testing.T) {
 
 func TestGrowth(t *testing.T) {
 	t.Parallel()
+	const live = 80 * mib
 	steps := []struct {
 		collections uint64
+		allocated   uint64 // MiB
 		goroutines  int
 		want        bool
 		why         string
 	}{
-		{1, 20, false, "the first look"},
-		{1, 20 + stayed, false, "not more than stayed"},
-		{1, 21 + stayed, true, "more than stayed"},
-		{2, 21 + stayed, false, "collected since"},
-		{2, 10_000, true, "many more"},
-		{3, 10_000, false, "collected since"},
-		{3, 10_500, false, "no more than a twentieth more"},
-		{3, 10_501, true, "more than a twentieth more"},
-		{3, 500, false, "most have gone"},
-		{3, 1_000, true, "others have come"},
+		{1, 100, 20, false, "the first look"},
+		{1, 200, 20 + stayed, false, "not more than stayed"},
+		{1, 109, 21 + stayed, false, "strangers who have only connected"},
+		{1, 110, 21 + stayed, true, "more than stayed"},
+		{2, 111, 21 + stayed, false, "collected since"},
+		{2, 200, 10_000, true, "many more"},
+		{3, 201, 10_000, false, "collected since"},
+		{3, 300, 10_500, false, "no more than a twentieth more"},
+		{3, 300, 10_501, true, "more than a twentieth more"},
+		{3, 300, 500, false, "most have gone"},
+		{3, 300, 1_000, true, "others have come"},
 	}
 	var g growth
-	for i, step := range steps {
-		if got := g.due(time.Now(), step.collections, step.goroutines); got != step.want {
-			t.Fatalf("step %d, %s: due(%d, %d) = %v, want %v", i+1, step.why, step.collections, step.goroutines, got, step.want)
-		}
+	look := func(now time.Time, collections, allocated uint64, goroutines int) bool {
+		return g.due(now, sample{collections: collections, allocated: allocated * mib, live: live}, goroutines)
 	}
 	now := time.Now()
+	for i, step := range steps {
+		if got := look(now, step.collections, step.allocated, step.goroutines); got != step.want {
+			t.Fatalf("step %d, %s: due is %v, want %v", i+1, step.why, got, step.want)
+		}
+	}
 	g.collected(now, time.Second)
-	if g.due(now.Add(pause*time.Second-1), 3, 20_000) {
+	if look(now.Add(pause*time.Second-1), 3, 400, 20_000) {
 		t.Errorf("due in less than %d times what the last collection took", pause)
 	}
-	if !g.due(now.Add(pause*time.Second), 3, 20_000) {
+	if !look(now.Add(pause*time.Second), 3, 400, 20_000) {
 		t.Errorf("not due after %d times what the last collection took", pause)
 	}
 }
 
 // What became garbage is gone after a trim, though no collection was due.
 func TestTrim(t *testing.T) { // not parallel: the heap is the process's
+	t.Setenv("GOGC", "") // puts it back afterwards
+	os.Unsetenv("GOGC")
 	garbage := make([]byte, 64*mib)
 	runtime.GC()
 	before := read()

@@ -80,6 +80,7 @@ func (w *watch) due(now time.Time, s sample) bool {
 type growth struct {
 	collections uint64
 	goroutines  int       // at the last collection
+	allocated   uint64    // the same
 	next        time.Time // not before
 }
 
@@ -89,18 +90,25 @@ const (
 	// each that comes is to be bounded.
 	stayed    = 250
 	twentieth = 20
+	// eighth of what is alive must have been allocated since. Handshakes that were
+	// done leave as much; goroutines of strangers who only connect do not, and cannot
+	// make the process look through everything that is alive.
+	eighth = 8
 	// pause is how long not to collect again, as a multiple of how long it took. A
 	// collection has a quarter of the processors where they are busy, so an eighth of
 	// them at most is spent on this when everybody connects anew at once.
 	pause = 1
 )
 
-// due reports whether to collect now, after so many collections, with so many goroutines.
-func (g *growth) due(now time.Time, collections uint64, goroutines int) bool {
-	if collections != g.collections || goroutines < g.goroutines {
-		g.collections, g.goroutines = collections, goroutines
+// due reports whether to collect now, with so many goroutines.
+func (g *growth) due(now time.Time, s sample, goroutines int) bool {
+	if s.collections != g.collections {
+		g.collections, g.goroutines, g.allocated = s.collections, goroutines, s.allocated
 	}
-	return !now.Before(g.next) && goroutines-g.goroutines > max(stayed, g.goroutines/twentieth)
+	g.goroutines = min(g.goroutines, goroutines)
+	return !now.Before(g.next) &&
+		goroutines-g.goroutines > max(stayed, g.goroutines/twentieth) &&
+		s.allocated-g.allocated >= s.live/eighth
 }
 
 // collected takes note of a collection that was due and took so long until now.
