@@ -99,7 +99,7 @@ func TestRestingConnections(t *testing.T) {
 				}
 				trickling, quiet := gone(c), gone(silent)
 				record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 1<<14)...)
-				tick := time.NewTicker(10 * time.Millisecond)
+				tick := time.NewTicker(1500 * time.Millisecond) // the first octet comes late
 				defer tick.Stop()
 				var late <-chan time.Time // when the other has been gone for half the time-out
 				for {
@@ -113,6 +113,7 @@ func TestRestingConnections(t *testing.T) {
 					case <-tick.C:
 						_, _ = c.NetConn().Write(record[:1]) // when it has ended, the other side says so
 						record = record[1:]
+						tick.Reset(10 * time.Millisecond)
 					}
 				}
 			}, true},
