@@ -48,6 +48,7 @@ type options struct {
 	tries            int // of a measurement that others disturb
 
 	// What no flag sets.
+	quick    bool          // -quick: too short to judge anything by
 	patience time.Duration // of a client in the overload
 	scratch  string        // where temporary files go; "" is the system's place
 	show     io.Writer     // progress
@@ -98,7 +99,8 @@ func parse(arguments []string) (options, error) {
 	f.IntVar(&o.sockets, "sockets", 512, "sockets of the flood")
 	f.IntVar(&o.niceness, "nice", 0, "niceness of peers and generators: below 0, for root, if others use this machine as well")
 	f.IntVar(&o.tries, "tries", 3, "how often a measurement is made during which others used the peer's core, at most")
-	quick := f.Bool("quick", false, "a look that takes less than three minutes: two short rounds, 500 and 1000 idle connections")
+	f.BoolVar(&o.quick, "quick", false,
+		"a look that takes some minutes: two short rounds of one try each, 500 and 1000 idle connections, and no verdicts")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
 	}
@@ -114,7 +116,7 @@ func parse(arguments []string) (options, error) {
 		}
 		o.connections = append(o.connections, n)
 	}
-	if *quick {
+	if o.quick {
 		given := map[string]bool{}
 		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		shorten(&o, given)
@@ -130,6 +132,7 @@ func shorten(o *options, given map[string]bool) {
 		"seconds":     func() { o.span = 400 * time.Millisecond },
 		"connections": func() { o.connections = []int{500, 1000} },
 		"settle":      func() { o.settle = time.Second },
+		"tries":       func() { o.tries = 1 },
 	} {
 		if !given[name] {
 			set()
@@ -138,6 +141,9 @@ func shorten(o *options, given map[string]bool) {
 }
 
 func (o *options) judge() error {
+	if err := o.judgeNames(); err != nil {
+		return err
+	}
 	switch {
 	case o.key != devpki.P256 && o.key != devpki.RSA2048:
 		return fmt.Errorf("-key %s: want p256 or rsa2048", o.key)
@@ -159,6 +165,23 @@ func (o *options) judge() error {
 	for _, name := range o.scenarios {
 		if !slices.Contains(scenarioNames(), name) {
 			return fmt.Errorf("-scenarios: there is no %q; there are %s", name, strings.Join(scenarioNames(), ", "))
+		}
+	}
+	return nil
+}
+
+// judgeNames refuses names by which two peers could not be told apart.
+func (o *options) judgeNames() error {
+	taken := map[string]bool{}
+	for _, p := range known {
+		taken[p.name] = true
+	}
+	for flag, brought := range map[string][]named{"-peer": o.scripts, "-variant": o.variants} {
+		for _, n := range brought {
+			if taken[n.name] {
+				return fmt.Errorf("%s %s=%s: there is a %s already; choose another name", flag, n.name, n.path, n.name)
+			}
+			taken[n.name] = true
 		}
 	}
 	return nil

@@ -23,12 +23,12 @@ var known = []*peer{
 	{
 		name:      "nginx",
 		settings:  "one worker; tickets, no session cache; buffers that hold 64 KiB, lest it writes them to disk",
-		configure: nginx, log: "error.log",
+		configure: nginx, log: "error.log", versionFlag: "-V",
 	},
 	{
 		name:      "haproxy",
 		settings:  "one thread; http-reuse always, for connections to the backend to be shared as the others share them",
-		configure: haproxy, log: "output.log",
+		configure: haproxy, log: "output.log", versionFlag: "-vv",
 	},
 	{
 		name:      "caddy",
@@ -38,7 +38,7 @@ var known = []*peer{
 	{
 		name:     "ghostunnel",
 		settings: "copies octets: no HTTP, no policy per request, no caller for the backend; logs connections",
-		noCaller: true, configure: ghostunnel, log: "output.log",
+		noCaller: true, configure: ghostunnel, log: "output.log", versionFlag: "--version",
 	},
 }
 

@@ -95,19 +95,20 @@ const goodputShare = "goodput_share"
 
 // overloaded measures what of an offered load succeeds in time, relative to the peak:
 // the most that the same process reached at all, in a closed loop or at one of the
-// rates. The server's key is RSA here: it makes a
-// handshake dear for the peer and cheap for the generator, which could not offer three
-// times the peak otherwise.
+// rates. What ends in the first patience, or after the last connection was offered, does
+// not count: the queue is not full yet, or drains while nothing is added. The server's
+// key is RSA here: it makes a handshake dear for the peer and cheap for the generator,
+// which could not offer three times the peak otherwise.
 func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	file, err := r.identities("client", r.clients, false)
 	if err != nil {
 		return err
 	}
-	span := max(r.span, r.patience/2)
+	span := max(r.span, 3*r.patience)
 	for round := range r.rounds {
 		for _, p := range r.turns(round) {
 			err := r.visit(ctx, p, r.rsaServer, func(i *instance) error {
-				job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span}
+				job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span, From: r.patience, Until: span}
 				if err := r.warm(ctx, i, job); err != nil {
 					return err
 				}
@@ -115,27 +116,15 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 				if err != nil {
 					return err
 				}
-				peak := float64(result.Operations) / result.Wall.Seconds()
+				peak := perSecond(result, job)
 				if peak == 0 {
 					return fmt.Errorf("nothing succeeded: %s", result.Failure)
 				}
-				var all []report.Measurement
-				best := peak
-				for _, times := range []int{1, 2, 3} {
-					m := report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1, X: float64(times),
-						Point: map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}}
-					if err := r.overload(ctx, i, job, peak*float64(times), &m); err != nil {
-						return err
-					}
-					best = max(best, m.Values["goodput_per_second"])
-					all = append(all, m)
-				}
+				all, err := r.beyond(ctx, i, job, peak, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
 				for _, m := range all {
-					m.Values["peak_per_second"] = best
-					m.Values[goodputShare] = m.Values["goodput_per_second"] / best
 					r.keep(m)
 				}
-				return nil
+				return err
 			})
 			if err != nil {
 				return err
@@ -143,6 +132,51 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 		}
 	}
 	return nil
+}
+
+// beyond offers one, two and three times the peak. What was no overload has no share,
+// and so no verdict.
+func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, peak float64, like report.Measurement) ([]report.Measurement, error) {
+	var all []report.Measurement
+	best := peak
+	for _, times := range []int{1, 2, 3} {
+		m := like
+		m.X = float64(times)
+		m.Point = map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}
+		if err := r.overload(ctx, i, job, peak*float64(times), &m); err != nil {
+			return nil, err
+		}
+		best = max(best, m.Values["goodput_per_second"])
+		all = append(all, m)
+	}
+	for _, m := range all {
+		m.Values["peak_per_second"] = best
+		if m.X > 1 && !full(m, job) {
+			r.note("%s, %s, round %d: not overloaded at %s times the peak, the generator could not offer more. There is no share and no verdict.",
+				m.Scenario, m.Subject, m.Round, m.Point["offered"])
+			continue
+		}
+		m.Values[goodputShare] = m.Values["goodput_per_second"] / best
+	}
+	return all, nil
+}
+
+// perSecond is how many operations succeeded a second in the part of a job that counts.
+func perSecond(result load.Result, job load.Job) float64 {
+	return float64(result.Within) / (job.Until - job.From).Seconds()
+}
+
+// fullShare is how much of its core a peer uses at least that has more to do than it can.
+const fullShare = 0.8
+
+// full reports whether a peer had more to do than it could: connections failed or waited,
+// and not because the generator was late with them, which leaves the peer idle. The peer
+// must have been busy while connections were offered; after that, the last ones may wait
+// for a peer that has dropped them.
+func full(m report.Measurement, job load.Job) bool {
+	suffered := m.Failures > 0 || m.Latency != nil && m.Latency.P99 > job.From/4
+	busy := m.CPU.Seconds() + m.Values[report.ForeignShare]*m.Wall.Seconds()
+	return suffered && busy >= fullShare*job.Duration.Seconds()
 }
 
 // overload offers connections at a rate, whatever becomes of them.
@@ -160,6 +194,6 @@ func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate floa
 	r.add(m, result)
 	m.Failures = failures
 	delete(m.Values, "throughput_per_second") // its time includes waiting for the last
-	m.Values["goodput_per_second"] = float64(result.Operations) / job.Duration.Seconds()
+	m.Values["goodput_per_second"] = perSecond(result, job)
 	return nil
 }

@@ -62,6 +62,9 @@ func compare(ctx context.Context, o options) (err error) {
 	if err := r.start(); err != nil {
 		return err
 	}
+	if err := r.refuse(ctx); err != nil {
+		return err
+	}
 	r.run = r.describe()
 	for _, s := range scenarios {
 		if len(o.scenarios) > 0 && !slices.Contains(o.scenarios, s.name) {
@@ -69,6 +72,10 @@ func compare(ctx context.Context, o options) (err error) {
 		}
 		fmt.Fprintf(o.show, "%s: %s\n", s.name, s.about)
 		failed := s.measure(r, ctx, s)
+		if failed != nil && ctx.Err() != nil {
+			r.note("Interrupted during %s: of that some is missing, and all of what comes after it.", s.name)
+			failed = fmt.Errorf("interrupted; what was measured so far is in %s (%w)", o.out, ctx.Err())
+		}
 		// What has been measured is kept, whatever became of the rest.
 		if err := errors.Join(failed, report.Write(o.out, r.run)); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -212,7 +219,7 @@ func (r *rig) keep(m report.Measurement) {
 	if m.Failures > 0 {
 		fmt.Fprintf(&b, " failed %d", m.Failures)
 	}
-	for _, name := range []string{"throughput_per_second", "generator_busy_share", "foreign_share", "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
+	for _, name := range []string{"throughput_per_second", "generator_busy_share", report.ForeignShare, "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
 		if value, ok := m.Values[name]; ok {
 			fmt.Fprintf(&b, "  %s %.4g", name, value)
 		}

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"verigate/benchmarks/peers/load"
 	"verigate/benchmarks/report"
 	"verigate/devpki"
 )
@@ -57,6 +59,9 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 				}
 				if s.name == "idle" && m.Values[residentPerConnection] <= 0 {
 					t.Errorf("idle of %s at %v: %v octets per connection", peer, m.Point, m.Values[residentPerConnection])
+				}
+				if m.Point["offered"] == "1" && (m.Values["goodput_per_second"] <= 0 || m.Values[goodputShare] <= 0) {
+					t.Errorf("goodput of %s at the peak: %v, want some and its share", peer, m.Values)
 				}
 				if m.Point["flood"] == "8" && m.Values["hellos_per_second"] <= 0 {
 					t.Errorf("flood of %s: no ClientHello was answered", peer)
@@ -105,16 +110,96 @@ func TestInterruptLeavesNothingBehind(t *testing.T) {
 	go func() {
 		defer cancel()
 		for tick := time.NewTicker(10 * time.Millisecond); ; <-tick.C {
-			up, err := filepath.Glob(filepath.Join(o.scratch, "*", "nginx-*", "nginx.pid"))
+			up, err := filepath.Glob(filepath.Join(o.scratch, "*", "nginx-2", "nginx.pid")) // the first was the control
 			if err != nil || len(up) > 0 || ctx.Err() != nil {
 				return
 			}
 		}
 	}()
-	if err := compare(ctx, o); !errors.Is(err, context.Canceled) {
-		t.Errorf("compare() = %v after an interrupt, want context.Canceled\n%s", err, said.String())
+	err := compare(ctx, o)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "what was measured so far is in "+o.out) {
+		t.Errorf("compare() = %v after an interrupt, want context.Canceled and where the results are\n%s", err, said.String())
 	}
 	nothingLeft(t, o.scratch)
+	run, err := report.Read(filepath.Join(o.out, "run.json"))
+	if err != nil || !slices.ContainsFunc(run.Notes, func(n string) bool { return strings.HasPrefix(n, "Interrupted during keepalive_1k") }) {
+		t.Errorf("run.json = %+v, %v after an interrupt, want a note of it", run, err)
+	}
+}
+
+// TestPeerThatServesAnybodyIsRefused: who verifies no certificates is not measured.
+func TestPeerThatServesAnybodyIsRefused(t *testing.T) {
+	t.Parallel()
+	good, err := os.ReadFile("testdata/peer.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for verify, want := range map[string]string{
+		"verify optional":                    "mine: it answers a client without a certificate: verify client certificates",
+		"verify optional crt-ignore-err all": "mine: it answers a client",
+		"verify none":                        "mine: it answers a client",
+	} {
+		var said bytes.Buffer
+		o := brief(t, &said)
+		path := filepath.Join(t.TempDir(), "peer.sh")
+		bad := strings.Replace(string(good), "verify required", verify, 1)
+		if err := os.WriteFile(path, []byte(bad), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		o.peers, o.scripts, o.scenarios = []string{"mine"}, []named{{"mine", path}}, []string{"keepalive_1k"}
+		if err := compare(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("compare() = %v for a peer with %q, want an error with %q", err, verify, want)
+		}
+		nothingLeft(t, o.scratch)
+	}
+}
+
+func TestQuickLookJudgesNothing(t *testing.T) {
+	t.Parallel()
+	for _, quick := range []bool{false, true} {
+		r := &rig{options: options{quick: quick}, run: &report.Run{}}
+		if run := r.describe(); (len(run.Targets) == 0) != quick || slices.ContainsFunc(run.Notes, func(n string) bool { return strings.Contains(n, "too short to judge") }) != quick {
+			t.Errorf("describe() with quick %v has %d targets and says %q", quick, len(run.Targets), run.Notes)
+		}
+	}
+}
+
+func TestVersionNamesTheTLSLibrary(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.20 7 Apr 2026 (running with OpenSSL 3.0.19 27 Jan 2026)\nTLS SNI support enabled\n": "1.22.1, OpenSSL 3.0.19 27 Jan 2026",
+		"nginx version: nginx/1.28.0\nbuilt by gcc 14\nbuilt with OpenSSL 3.5.1 1 Jul 2025\n":                                                    "1.28.0, OpenSSL 3.5.1 1 Jul 2025",
+		"HAProxy version 2.6.12-1 2025/10/03\nBuilt with OpenSSL version : OpenSSL 3.0.17\nRunning on OpenSSL version : OpenSSL 3.0.19\n":        "2.6.12-1 2025/10/03, OpenSSL 3.0.19",
+		"ghostunnel 1.8.4\n": "1.8.4",
+	} {
+		if got := versionIn(said); got != want {
+			t.Errorf("versionIn(%q) = %q, want %q", said, got, want)
+		}
+	}
+}
+
+// TestFullIsBusyAndLate: a share of goodput needs a peer that had more to do than it could.
+func TestFullIsBusyAndLate(t *testing.T) {
+	t.Parallel()
+	job := load.Job{Duration: 3 * time.Second, From: time.Second, Until: 3 * time.Second}
+	slow, soon := &report.Latency{P99: time.Second}, &report.Latency{P99: 10 * time.Millisecond}
+	for _, tt := range []struct {
+		name     string
+		cpu      time.Duration
+		failures int64
+		latency  *report.Latency
+		want     bool
+	}{
+		{"busy, and some failed", 3 * time.Second, 1, soon, true},
+		{"busy, and all waited", 3 * time.Second, 0, slow, true},
+		{"busy, and nobody noticed", 3 * time.Second, 0, soon, false},
+		{"idle, and the generator was late", time.Second, 100, slow, false},
+	} {
+		m := report.Measurement{CPU: tt.cpu, Wall: 4 * time.Second, Failures: tt.failures, Latency: tt.latency}
+		if got := full(m, job); got != tt.want {
+			t.Errorf("%s: full() = %v, want %v", tt.name, got, tt.want)
+		}
+	}
 }
 
 // nothingLeft fails the test if a process of the run lives or a file of it is there.
@@ -163,6 +248,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, flags := range []string{
 		"-key p384", "-intermediates 3", "-clients 0", "-clients 100001", "-rounds 0", "-seconds 0", "-connections 5000,10",
 		"-connections many", "-scenarios handshakes", "-sockets 0", "-nice 11", "-peer mine", "extra",
+		"-peer nginx=/b", "-variant verigate=/b", "-peer a=/b -peer a=/c", "-peer a=/b -variant a=/c",
 	} {
 		if _, err := parse(strings.Fields(flags)); err == nil {
 			t.Errorf("parse(%s) is accepted", flags)
@@ -172,7 +258,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.rounds != 7 || o.span >= 3*time.Second || fmt.Sprint(o.scripts, o.variants) != "[{a /b}] [{c /d}]" {
+	if o.rounds != 7 || o.tries != 1 || !o.quick || o.span >= 3*time.Second || fmt.Sprint(o.scripts, o.variants) != "[{a /b}] [{c /d}]" {
 		t.Errorf("parse(-quick -rounds 7 …) = %+v: want the rounds that were asked for, and otherwise less of everything", o)
 	}
 }

@@ -100,19 +100,14 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 	return nil
 }
 
-// tooForeign is how much of a measurement the peer's core may have worked for others.
-const tooForeign = 0.05
-
 // undisturbed repeats a measurement during which others used the peer's core. What the
-// measurement came to plays no part in that.
+// measurement came to plays no part in that. If it does not help, the report warns.
 func (r *rig) undisturbed(measure func() (report.Measurement, error)) (m report.Measurement, err error) {
 	for range r.tries {
-		if m, err = measure(); err != nil || m.Values["foreign_share"] <= tooForeign {
+		if m, err = measure(); err != nil || m.Values[report.ForeignShare] <= report.TooForeign {
 			return m, err
 		}
 	}
-	r.note("%s, %s: others used the peer's core for %.0f %% of the time, in each of %d tries.",
-		m.Scenario, m.Subject, 100*m.Values["foreign_share"], r.tries)
 	return m, nil
 }
 
@@ -202,7 +197,7 @@ func (r *rig) add(m *report.Measurement, result load.Result) {
 	m.Latency = result.Latency
 	m.Values["throughput_per_second"] = float64(result.Operations) / result.Wall.Seconds()
 	m.Values["peer_busy_share"] = result.CPU.Seconds() / result.Wall.Seconds()
-	m.Values["foreign_share"] = result.Foreign.Seconds() / result.Wall.Seconds()
+	m.Values[report.ForeignShare] = result.Foreign.Seconds() / result.Wall.Seconds()
 	m.Values["generator_busy_share"] = result.Generator.Seconds() / result.Wall.Seconds()
 	if result.Failures > 0 && result.Failure != "" {
 		fmt.Fprintf(r.show, "    of %d failures, one: %s\n", result.Failures, result.Failure)

@@ -7,9 +7,33 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
+
+// library finds the TLS library in what nginx and HAProxy say about themselves. The one
+// that they run with is what counts; nginx names it only where it is not the one that it
+// was built with.
+var library = []*regexp.Regexp{
+	regexp.MustCompile(`running with ([^)\n]+)`),
+	regexp.MustCompile(`Running on OpenSSL version : ([^\n]+)`),
+	regexp.MustCompile(`built with (\S*SSL[^(\n]*)`),
+}
+
+// versionIn reads a version out of what a program says.
+func versionIn(said string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
+	for _, prefix := range []string{"nginx version: nginx/", "HAProxy version ", "ghostunnel "} {
+		line = strings.TrimPrefix(line, prefix)
+	}
+	for _, l := range library {
+		if found := l.FindStringSubmatch(said); found != nil {
+			return line + ", " + strings.TrimSpace(found[1])
+		}
+	}
+	return line
+}
 
 // install says where a peer comes from.
 var install = map[string]string{
@@ -83,19 +107,15 @@ func candidates(o options) []*peer {
 	return all
 }
 
-// versionOf asks a program for its version.
+// versionOf asks a program for its version, if it is known how to: a script of the user
+// is not run for that.
 func versionOf(p *peer) string {
-	flags := map[string]string{"nginx": "-v", "haproxy": "-v", "ghostunnel": "--version"}
-	if flag, ok := flags[p.name]; ok {
-		out, err := run(p.path, flag)
+	if p.versionFlag != "" {
+		out, err := run(p.path, p.versionFlag)
 		if err != nil {
 			return "unknown"
 		}
-		line, _, _ := strings.Cut(strings.TrimSpace(out), "\n")
-		for _, prefix := range []string{"nginx version: nginx/", "HAProxy version ", "ghostunnel "} {
-			line = strings.TrimPrefix(line, prefix)
-		}
-		return line
+		return versionIn(out)
 	}
 	built, err := buildinfo.ReadFile(p.path)
 	if err != nil {

@@ -40,6 +40,8 @@ type peer struct {
 	// configure writes what the program needs and returns how to start it in the
 	// foreground.
 	configure func(p *peer, s site) (*exec.Cmd, error)
+	// versionFlag makes the program say its version; "" if its build information has it.
+	versionFlag string
 	// log is which file of the site has what went wrong.
 	log string
 }

@@ -264,6 +264,11 @@ func TestWarnings(t *testing.T) {
 			"The machine was not quiet: 1 of 3 figures have a spread of more than 10 %. Run it again before believing them. " +
 				"handshake_cached, key P-256, Verigate, CPU per operation: "},
 		{"a single round", func(r *Run) { r.Measurements = r.Measurements[:3] }, "3 of 3 figures come from a single round"},
+		{"others on the core", func(r *Run) {
+			for i, share := range []float64{0.05, 0.2, 0.1, 0.3} {
+				r.Measurements[i].Values = map[string]float64{ForeignShare: share}
+			}
+		}, "Others used the subject's core in 3 of 4 measurements, for more than 5 % of the time: median 20 %, worst 30 % (handshake_cached 30 %)."},
 		{"failures", func(r *Run) { r.Measurements[0].Failures = 1500 }, "1 500 operations failed"},
 		{"changes in the tree", func(r *Run) { r.Commit += "-dirty" }, "The tree had changes"},
 	} {

@@ -90,3 +90,10 @@ const (
 	P99  = "p99"
 	Max  = "max"
 )
+
+// ForeignShare is the value that says how much of the subject's core others used while
+// it was measured. Above TooForeign the reader is warned.
+const (
+	ForeignShare = "foreign_share"
+	TooForeign   = 0.05
+)

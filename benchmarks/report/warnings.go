@@ -7,7 +7,7 @@ import (
 )
 
 // Warnings are what a reader must know before the figures: that the machine was not
-// quiet, that there was one round only, that operations failed, that the tree had
+// quiet, that others used a subject's core, that there was one round only, that operations failed, that the tree had
 // changes. There are none for a good run.
 func Warnings(run *Run) []string {
 	var out []string
@@ -47,6 +47,9 @@ func Warnings(run *Run) []string {
 		}
 		out = append(out, text+strings.Join(wide, "; ")+".")
 	}
+	if text := foreign(run); text != "" {
+		out = append(out, text)
+	}
 	if single > 0 {
 		out = append(out, fmt.Sprintf("%d of %d figures come from a single round: nothing is known about their spread.", single, judged))
 	}
@@ -58,6 +61,36 @@ func Warnings(run *Run) []string {
 		out = append(out, "The tree had changes that are in no commit.")
 	}
 	return out
+}
+
+// foreign says how many measurements others disturbed, and how much, with the worst of
+// each scenario; "" if none.
+func foreign(run *Run) string {
+	var disturbed sample
+	read := 0
+	worst := map[string]float64{}
+	for i, m := range run.Measurements {
+		share, ok := m.Values[ForeignShare]
+		if !ok {
+			continue
+		}
+		read++
+		if share > TooForeign {
+			disturbed = append(disturbed, roundValue{i, share})
+			worst[m.Scenario] = max(worst[m.Scenario], share)
+		}
+	}
+	if len(disturbed) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, s := range scenarios(run) {
+		if share, ok := worst[s.name]; ok {
+			parts = append(parts, s.name+" "+percent(share))
+		}
+	}
+	return fmt.Sprintf("Others used the subject's core in %d of %d measurements, for more than %s of the time: median %s, worst %s (%s).",
+		len(disturbed), read, percent(TooForeign), percent(disturbed.median()), percent(disturbed.highest()), strings.Join(parts, ", "))
 }
 
 func (r *Run) judges(scenario, figure string) bool {

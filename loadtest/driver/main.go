@@ -73,10 +73,7 @@ func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int
 	if err == nil {
 		var r *result
 		if r, err = run(ctx, o); err == nil {
-			err = r.text(stdout)
-			for _, missed := range r.Missed {
-				fmt.Fprintln(stderr, "driver: "+missed)
-			}
+			err = r.text(stdout) // with what was missed
 			if err == nil && len(r.Missed) > 0 {
 				return 1
 			}
@@ -190,6 +187,9 @@ func run(ctx context.Context, o *options) (*result, error) {
 
 	r := a.result(cpu, choose.used())
 	r.Name = o.name
+	if o.tickets {
+		r.Unresumed = r.unresumed()
+	}
 	if slow != nil {
 		r.Slow = &slowResult{Connections: slow.count, Opened: slow.opened, Closed: slow.closed, Failed: slow.failed,
 			Longest: float64(slow.longest) / float64(time.Millisecond)}

@@ -50,6 +50,8 @@ type result struct {
 	Slow        *slowResult `json:"slow,omitempty"`
 	Driver      driverUsage `json:"driver"`
 	Interrupted bool        `json:"interrupted,omitempty"`
+	// Unresumed says why no session was resumed although -session-tickets wants it.
+	Unresumed string `json:"no_session_resumed,omitempty"`
 	// Missed are the thresholds that were missed, as sentences.
 	Missed []string `json:"missed"`
 }
@@ -149,6 +151,24 @@ func (a *attack) result(cpu time.Duration, used int) *result {
 	return r
 }
 
+// unresumed is why no session was resumed, as far as a client can tell, and "" if
+// one was.
+func (r *result) unresumed() string {
+	c := r.Connections
+	switch {
+	case c.Resumed > 0:
+		return ""
+	case c.Offered > 0:
+		return fmt.Sprintf("the server took none of the %d tickets that it was shown", c.Offered)
+	case c.Opened == 0:
+		return "no connection was opened"
+	case c.Opened <= int64(c.Identities):
+		return fmt.Sprintf("none of %d identities connected twice; -keepalive=false, a small -first and a longer -duration let them", c.Identities)
+	}
+	return fmt.Sprintf("in %d connections of %d identities nobody had a ticket; the server gave none, or gave it after they had connected again",
+		c.Opened, c.Identities)
+}
+
 // thresholds are what a run must keep to. Zero durations and negative counts ask
 // for nothing.
 type thresholds struct {
@@ -239,6 +259,9 @@ func (r *result) text(w io.Writer) error {
 	line("Outcomes", "[right, wrong, dropped, retried]", r.Right, r.Wrong, r.Dropped, r.Retried)
 	c := r.Connections
 	line("Connections", "[opened, failed, resumed, with ticket]", c.Opened, c.Failed, c.Resumed, c.Offered)
+	if r.Unresumed != "" {
+		fmt.Fprintf(&b, "no session was resumed: %s\n", r.Unresumed)
+	}
 	line("Identities", "[used, certificates of servers]", c.Identities, c.Chains)
 	line("Status codes", "[code:count]", counted(r.Statuses)...)
 	if r.Slow != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -115,6 +116,44 @@ func TestJSONTargets(t *testing.T) {
 	} {
 		if got, err := parseJSONTargets("x.json", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("parseJSONTargets(%q) = %+v, %v; want the error %q", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+// A body comes from a file that has an end, and not too far away.
+func TestBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for name, size := range map[string]int64{"most": maxTargetLineBytes, "more": maxTargetLineBytes + 1} {
+		if err := os.WriteFile(path(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path(name), size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(path("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ body, want string }{
+		{"most", ""},
+		{"more", "x.targets:2: body: " + path("more") + " is longer than 16777216 octets"},
+		{"pipe", "pipe is no regular file"},
+		{".", " is no regular file"},
+		{"/dev/zero", "x.targets:2: body: /dev/zero is no regular file"},
+		{"/dev/null", "/dev/null is no regular file"},
+	} {
+		if err := os.WriteFile(path("x.targets"), []byte("POST https://a.example/\n@"+tt.body+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		targets, err := loadTargets(path("x.targets"), "http")
+		if tt.want == "" {
+			if err != nil || len(targets[0].body) != maxTargetLineBytes {
+				t.Errorf("loadTargets() with the body %s = %v, want it accepted", tt.body, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("loadTargets() with the body %s = %v, want the error %q", tt.body, err, tt.want)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// k6Module is our extension, which gives every virtual user identities of its own.
+// k6Module is our extension, which lets every request choose among many identities.
 const k6Module = "k6/x/mtls"
 
 // k6Binary is where the k6 with the extension is built to.

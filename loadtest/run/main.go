@@ -44,7 +44,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.k6, "k6", "", "k6 to run (default: built from loadtest/k6/ext, with per-client identities; without those the matrix is left out)")
 	flag.StringVar(&o.out, "out", "build/loadtest", "folder for summaries")
-	flag.StringVar(&o.dir, "dir", "", "folder for certificates and binaries (default: a temporary one, removed at the end)")
+	flag.StringVar(&o.dir, "dir", "", "folder for certificates and binaries, new or of an earlier run (default: a temporary one, removed at the end)")
 	flag.StringVar(&o.address, "address", "", "address of the gateway (default: a free port; with -serve 127.0.0.1:8443)")
 	flag.BoolVar(&o.serve, "serve", false, "start gateway and backend, and leave the load to others")
 	flag.IntVar(&o.clients, "clients", 1000, "identities")
@@ -55,7 +55,9 @@ func main() {
 	flag.DurationVar(&o.soak, "soak", 0, "play a mix for so long instead, and fail if the gateway grows")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// What was started is in process groups of its own, so nobody else ends it when the
+	// terminal is closed.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "run:", err)
@@ -63,6 +65,12 @@ func main() {
 	}
 }
 
+// errInterrupted is all that is to be said of a run that was ended from outside:
+// whatever failed then, failed for that.
+var errInterrupted = errors.New("interrupted")
+
+// run does what o asks for. It stops what it started when ctx is done, which is an
+// error unless all that was asked for is to serve.
 func run(ctx context.Context, o options) (err error) {
 	if o.clients < 2 {
 		return fmt.Errorf("-clients %d: expected at least 2, one of whom is revoked", o.clients)
@@ -94,8 +102,18 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
+	lock, err := claim(o.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	s := &stage{options: o}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errInterrupted
+		}
+		err = errors.Join(err, s.stop())
+	}()
 	if err := s.build(ctx); err != nil {
 		return err
 	}
@@ -171,6 +189,10 @@ func (s *stage) play(ctx context.Context, list []scenario) error {
 			return errors.Join(append(errs, fmt.Errorf("%s: %w", sc.name, err))...)
 		}
 		all, err := sc.play(s, ctx)
+		if ctx.Err() != nil { // it is not whole
+			errs = append(errs, ctx.Err())
+			break
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", sc.name, err))
 		}

@@ -14,12 +14,22 @@ import (
 
 func TestConfigurationIsValid(t *testing.T) {
 	t.Parallel()
-	c, err := config.Parse("gateway.yaml", fmt.Appendf(nil, configuration, "127.0.0.1:0", "127.0.0.1:8080"))
+	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if notes := c.Notes(); len(notes) > 0 {
-		t.Errorf("the configuration has notes: %q", notes)
+	_, rest, _ := strings.Cut(string(readme), "```yaml\n")
+	own, _, _ := strings.Cut(rest, "```")
+	for name, text := range map[string][]byte{
+		"gateway.yaml": fmt.Appendf(nil, configuration, "127.0.0.1:0", "127.0.0.1:8080"),
+		"README.md":    []byte(own),
+	} {
+		c, err := config.Parse(name, text)
+		if err != nil {
+			t.Error(err)
+		} else if notes := c.Notes(); len(notes) > 0 {
+			t.Errorf("the configuration of %s has notes: %q", name, notes)
+		}
 	}
 }
 
@@ -47,6 +57,31 @@ func TestAwaitTellsWhatWasSaidInstead(t *testing.T) {
 	cancel()
 	if _, err := await(ctx, make(chan string), adminAddress); err == nil {
 		t.Error("await() found something although nothing was said")
+	}
+}
+
+// Memory that the heap has free, and has not given back, is no growth.
+func TestResidentMemoryIsWhatIsUsed(t *testing.T) {
+	t.Parallel()
+	exposition := []byte("process_resident_memory_bytes 100\ngo_memstats_heap_idle_bytes 50\ngo_memstats_heap_released_bytes 20\n")
+	if got, err := gauges[0].read(exposition); err != nil || got != 70 {
+		t.Errorf("read() = %v, %v of 100 resident octets with 50 idle of which 20 are given back, want 70", got, err)
+	}
+	for _, without := range []string{"resident", "idle", "released"} {
+		if got, err := gauges[0].read([]byte(strings.ReplaceAll(string(exposition), without, "other"))); err == nil {
+			t.Errorf("read() = %v without the series of %s memory, want an error", got, without)
+		}
+	}
+}
+
+// What fails after an interruption failed for that, whatever it says.
+func TestAnInterruptionIsAllThatIsSaid(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := options{clients: 2, keepaliveRate: 100, handshakeRate: 10, duration: time.Second, scenarios: ".", dir: filepath.Join(t.TempDir(), "dir")}
+	if err := run(ctx, o); err == nil || err.Error() != "interrupted" {
+		t.Errorf("run() = %v after an interruption, want only that", err)
 	}
 }
 
@@ -138,7 +173,7 @@ func TestGrowth(t *testing.T) {
 		}
 		return all
 	}
-	g := gauge{"goroutines", "", 0.10, 25} // not the real floor
+	g := gauge{"goroutines", "", false, 0.10, 25} // not the real floor
 	for _, tt := range []struct {
 		name  string
 		v     func(float64) float64
@@ -159,6 +194,10 @@ func TestGrowth(t *testing.T) {
 		if why := g.judge(is); (why != "") != tt.grows {
 			t.Errorf("%s: judge() = %q, want that it grows: %t", tt.name, why, tt.grows)
 		}
+	}
+	memory := gauge{"heap_bytes", "", true, 0.10, 8 << 20}
+	if why := memory.judge(growth{100 << 20, 20 << 20, 40 << 20}); why != "heap_bytes grew by 20.0 MiB from a mean of 100.0 MiB under a constant load, 40.0 MiB an hour; at most 10.0 MiB is allowed" {
+		t.Errorf("judge() = %q of memory, want it in MiB", why)
 	}
 	if _, ok := grow(series(func(float64) float64 { return 1 })[:30], 0, 25*time.Second); ok {
 		t.Error("a line was drawn through five samples")

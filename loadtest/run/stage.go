@@ -72,19 +72,15 @@ func (s *stage) pki(name ...string) string {
 
 // build makes the binaries.
 func (s *stage) build(ctx context.Context) error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return err
-	}
 	return command(ctx, "go", "build", "-o", s.dir+string(filepath.Separator), "./cmd/gateway", "./loadtest/backend", "./loadtest/driver")
 }
 
 // certify makes a CA, the gateway's certificate and all clients. What an earlier
-// run left in a folder that is used again has expired by now, or soon will.
+// run left in a folder that is used again has expired by now, or soon will. The
+// folder has been claimed, so nothing in it is anybody else's.
 func (s *stage) certify(ctx context.Context) error {
-	if _, err := os.Stat(s.pki("index.json")); err == nil { // it is ours, and whole
-		if err := os.RemoveAll(s.pki()); err != nil {
-			return err
-		}
+	if err := os.RemoveAll(s.pki()); err != nil {
+		return err
 	}
 	if err := os.Remove(filepath.Join(s.dir, "audit.jsonl")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -113,7 +109,9 @@ func (s *stage) start(ctx context.Context) error {
 	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, s.address, s.backend), 0o600); err != nil {
 		return err
 	}
-	said, err = s.launch(exec.Command(filepath.Join(s.dir, "gateway"), "run", "-c", file), func(c *exec.Cmd, w io.Writer) { c.Stderr = w })
+	gateway := exec.Command(filepath.Join(s.dir, "gateway"), "run", "-c", file)
+	gateway.Env = withoutCollector(os.Environ())
+	said, err = s.launch(gateway, func(c *exec.Cmd, w io.Writer) { c.Stderr = w })
 	if err != nil {
 		return err
 	}
@@ -125,6 +123,14 @@ func (s *stage) start(ctx context.Context) error {
 		return err
 	}
 	return s.locate(ctx)
+}
+
+// withoutCollector is an environment without what would replace the gateway's own
+// pace of collecting garbage, which is part of what is measured.
+func withoutCollector(environment []string) []string {
+	return slices.DeleteFunc(environment, func(v string) bool {
+		return strings.HasPrefix(v, "GOGC=") || strings.HasPrefix(v, "GOMEMLIMIT=")
+	})
 }
 
 // ready waits until the gateway wants traffic.
@@ -178,10 +184,13 @@ func (s *stage) get(ctx context.Context, path string) (*http.Response, error) {
 }
 
 // launch starts c and returns the lines of the output that attach connects. c
-// runs until [stage.stop]; what it says otherwise goes to standard error.
+// runs until [stage.stop], also when somebody presses ^C, which all processes of
+// the terminal's group would hear at the same time; what it says otherwise goes to
+// standard error.
 func (s *stage) launch(c *exec.Cmd, attach func(*exec.Cmd, io.Writer)) (<-chan string, error) {
 	read, write := io.Pipe()
 	c.Stderr = os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	attach(c, write)
 	if err := c.Start(); err != nil {
 		return nil, err

@@ -2,9 +2,9 @@
 # Runs vegeta, which has to be installed, against a gateway that is running:
 #
 #   go run ./loadtest/run -serve -dir /tmp/verigate-load               in one terminal
-#   PKI=/tmp/verigate-load loadtest/vegeta/run.sh keepalive            in another
-#   PKI=/tmp/verigate-load IDENTITIES=8 loadtest/vegeta/run.sh resumed
-#   PKI=/tmp/verigate-load KIND=revoked loadtest/vegeta/run.sh handshake
+#   PKI=/tmp/verigate-load/pki loadtest/vegeta/run.sh keepalive        in another
+#   PKI=/tmp/verigate-load/pki IDENTITIES=8 loadtest/vegeta/run.sh resumed
+#   PKI=/tmp/verigate-load/pki KIND=revoked loadtest/vegeta/run.sh handshake
 #
 # It fails if a valid client's request failed, or if anybody else's succeeded.
 # README.md lists the variables.

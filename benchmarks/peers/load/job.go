@@ -55,6 +55,8 @@ type Job struct {
 	// Patience is how long after it was due an operation may end and still be a
 	// success; ten seconds by default.
 	Patience time.Duration
+	// From and Until, after the begin of the job, bound what [Result.Within] counts.
+	From, Until time.Duration
 
 	Peer   int   // root of the peer's processes, whose CPU time is read; 0 is nobody
 	Core   int   // the processor that only the peer should use
@@ -66,6 +68,7 @@ type Result struct {
 	Error string // why there is no result at all; "" if there is one
 
 	Operations int64
+	Within     int64 // those that ended between From and Until
 	Failures   int64
 	Failure    string // one of the failures
 	Unresumed  int64  // operations of Resume that were full handshakes; they count as failures

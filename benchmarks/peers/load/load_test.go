@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"verigate/benchmarks/peers/pki"
 	"verigate/devpki"
 )
@@ -109,6 +111,19 @@ func TestOperationsOfEachKindSucceed(t *testing.T) {
 				t.Errorf("Play(%s at rate %v) = %d operations, latency %v; want 20 in 200 ms, and their latencies", kind, rate, r.Operations, r.Latency)
 			}
 		}
+	}
+}
+
+// TestWithinCountsWhatEndsInTime: from the first bound on, until before the second.
+func TestWithinCountsWhatEndsInTime(t *testing.T) {
+	t.Parallel()
+	m := &measurement{job: Job{From: time.Second, Until: 3 * time.Second}, began: time.Now(), latencies: hdrhistogram.New(1, 1e6, 3)}
+	for _, after := range []time.Duration{0, time.Second - 1, time.Second, 3*time.Second - 1, 3 * time.Second} {
+		m.record(m.began, m.began.Add(after), nil)
+		m.record(m.began, m.began.Add(after), errFull)
+	}
+	if r := m.result; r.Within != 2 || r.Operations != 5 || r.Failures != 5 {
+		t.Errorf("record() counts %d of %d successes as within, want 2 of 5", r.Within, r.Operations)
 	}
 }
 

@@ -256,5 +256,8 @@ func (m *measurement) record(due, finished time.Time, err error) {
 		return
 	}
 	m.result.Operations++
+	if after := finished.Sub(m.began); after >= m.job.From && after < m.job.Until {
+		m.result.Within++
+	}
 	_ = m.latencies.RecordValue(min(finished.Sub(due), time.Minute).Microseconds()) // in range
 }

@@ -1,14 +1,17 @@
 #!/bin/sh
 # A peer of one's own: told by its environment where to listen and whom to trust, it
-# terminates mutual TLS, forwards to BACKEND over kept connections, and says who calls
-# in the header IDENTITY_HEADER. It stays in the foreground, and ends on SIGTERM. Its
+# terminates mutual TLS, forwards to BACKEND over kept connections, logs each request,
+# and says who calls in the header IDENTITY_HEADER. It stays in the foreground, and ends on SIGTERM. Its
 # working directory is its own and is removed afterwards.
 set -eu
 cat > haproxy.cfg <<END
 global
   nbthread 1
+  log stdout format raw local0
 defaults
   mode http
+  log global
+  option httplog
   option http-keep-alive
   timeout connect 5s
   timeout client 1h

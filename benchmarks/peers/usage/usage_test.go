@@ -87,9 +87,10 @@ func TestTimeOfThreadsThatEndedCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Starting a Go program costs some milliseconds; a forgotten thread would cost 150.
-	if used < 300*time.Millisecond || used > 400*time.Millisecond {
-		t.Errorf("CPU() = %v of a process that burnt 300 ms in two threads", used)
+	// A forgotten thread would leave 150. Above 300 there is what starting a Go program
+	// costs, which a busy machine makes as dear as it likes.
+	if used < 300*time.Millisecond {
+		t.Errorf("CPU() = %v of a process that burnt 300 ms in two threads, want at least that", used)
 	}
 }
 
