@@ -184,7 +184,9 @@ func (r *rig) warm(ctx context.Context, i *instance, job load.Job) error {
 		return err
 	}
 	job.Once, job.Duration = false, r.warmUp
-	result, err := r.generator.play(ctx, r.job(i, job))
+	job = r.job(i, job)
+	job.Peer = 0 // nothing of it is measured, and nginx may not have forked its worker yet
+	result, err := r.generator.play(ctx, job)
 	if err == nil && result.Operations == 0 && result.Unresumed == 0 {
 		err = fmt.Errorf("nothing succeeded in the warm-up: %s", result.Failure)
 	}
