@@ -40,7 +40,8 @@ func (p *Path) ID() workloadid.ID { return p.id }
 func (p *Path) Role() Role { return p.role }
 
 // Certificates returns the path, leaf first and anchor last, at least two
-// certificates. They may be copies of those presented. Neither slice nor certificates are to be modified.
+// certificates. They may be copies of those presented. Neither slice nor
+// certificates are to be modified.
 func (p *Path) Certificates() []*x509.Certificate { return p.certificates }
 
 // Leaf returns the certificate of the workload.
