@@ -698,21 +698,27 @@ func TestDrain(t *testing.T) {
 		t.Parallel()
 		l, r := w.start(t, nil)
 		const stuck = 5
+		var sockets []net.Conn
 		for range stuck {
 			client, err := connect(l, config)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { client.Close() })
-			// Fill the kernel's buffers below TLS, so that there is no room for
-			// close_notify and no Write in flight, which would excuse from it.
-			raw := must(l.Accept())(t).(*Conn).socket.Conn
-			for n := 1; n > 0; {
+			sockets = append(sockets, must(l.Accept())(t).(*Conn).socket.Conn)
+		}
+		// Fill the kernel's buffers below TLS, so that there is no room for
+		// close_notify and no Write in flight, which would excuse from it. A busy
+		// kernel delivers late and then has a little room again, of which it does
+		// not tell a waiting writer: they are full when a whole round wrote nothing.
+		for wrote := 1; wrote > 0; {
+			wrote = 0
+			for _, raw := range sockets {
 				_ = raw.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-				n, err = raw.Write(make([]byte, 1<<20))
-			}
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Fatal(err)
+				n, err := raw.Write(make([]byte, 1<<20))
+				if wrote += n; n == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal(err)
+				}
 			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
