@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"verigate/verifycache"
 )
@@ -81,6 +82,45 @@ func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
 		last = what
 	}
 	return overtaken
+}
+
+// While the collector sweeps, on one processor there is always something to run, and
+// Go looks at the network every 10 ms by itself. Whoever waits for the bell then is not
+// to wait for that.
+//
+// It sets the number of processors for everybody, so it is not parallel.
+func TestAPollThatDoesNotComeIsForced(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const attempts, turns = 50, 20
+	stop, swept := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(swept)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	}()
+	defer func() { close(stop); <-swept }()
+
+	l := newTestLimiter(t, 1, 1<<62)
+	best := time.Duration(1 << 62)
+	for range attempts {
+		begun := time.Now()
+		for range turns {
+			take(t, l)
+			l.release()
+			l.turn() // because a burst has just ended
+		}
+		best = min(best, time.Since(begun))
+		if best < turns*forcedPoll/2 {
+			return
+		}
+	}
+	t.Errorf("the best of %d attempts at %d turns took %v: they waited for the poll of every %v", attempts, turns, best, forcedPoll)
 }
 
 // A crowd that waits for the same poll goes on a few at a time.
