@@ -44,15 +44,7 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 					return errors.Join(err, fmt.Errorf("%d probes are connected: %s", established.Operations, established.Failure))
 				}
 				defer r.generator.play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
-				for _, sockets := range []int{0, r.sockets} {
-					m := report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1,
-						Point: map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}, X: float64(sockets)}
-					if err := r.probe(ctx, i, sockets, probe, &m); err != nil {
-						return err
-					}
-					r.keep(m)
-				}
-				return nil
+				return r.probe(ctx, i, probe, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
 			})
 			if err != nil {
 				return err
@@ -62,26 +54,68 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 	return nil
 }
 
-// probe measures latencies while so many sockets flood the peer.
-func (r *rig) probe(ctx context.Context, i *instance, sockets int, probe load.Job, m *report.Measurement) error {
+// newPerSecondInFlood is how many new clients come in a flood: enough to be counted, and
+// too few to be a load.
+const newPerSecondInFlood = 40
+
+// besieged measures how long clients wait that connect for the first time, with and
+// without a flood: none may starve so that established connections are fast.
+func (r *rig) besieged(ctx context.Context, s scenario) error {
+	file, err := r.identities("client", r.clients, false)
+	if err != nil {
+		return err
+	}
+	come := load.Job{Kind: load.Handshake, Identities: file, Workers: newPerSecondInFlood, Rate: newPerSecondInFlood, Duration: r.span}
+	for round := range r.rounds {
+		for _, p := range r.turns(round) {
+			err := r.visit(ctx, p, r.server, func(i *instance) error {
+				if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}); err != nil {
+					return err
+				}
+				return r.probe(ctx, i, come, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// probe measures the latencies of a job without a flood and under one.
+func (r *rig) probe(ctx context.Context, i *instance, job load.Job, like report.Measurement) error {
+	for _, sockets := range []int{0, r.sockets} {
+		m := like
+		m.X = float64(sockets)
+		m.Point = map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}
+		if err := r.under(ctx, i, sockets, job, &m); err != nil {
+			return err
+		}
+		r.keep(m)
+	}
+	return nil
+}
+
+// under measures the latencies of a job while so many sockets flood the peer.
+func (r *rig) under(ctx context.Context, i *instance, sockets int, job load.Job, m *report.Measurement) error {
 	m.Values = map[string]float64{}
 	lead := min(r.span, floodLead)
 	flood := func() (load.Result, error) { return load.Result{}, nil }
 	if sockets > 0 {
-		job := r.job(i, load.Job{Kind: load.Flood, Workers: sockets, Duration: r.span + 2*lead})
-		job.Peer, job.Beside = 0, nil
-		flood = r.flood.begin(ctx, job)
+		hello := r.job(i, load.Job{Kind: load.Flood, Workers: sockets, Duration: r.span + 2*lead})
+		hello.Peer, hello.Beside = 0, nil
+		flood = r.flood.begin(ctx, hello)
 		if err := rest(ctx, lead); err != nil {
 			return err
 		}
 	}
-	result, err := r.generator.play(ctx, r.job(i, probe))
+	result, err := r.generator.play(ctx, r.job(i, job))
 	hellos, floodErr := flood()
 	if err := errors.Join(err, floodErr); err != nil {
 		return err
 	}
 	r.add(m, result)
-	// The peer's time goes to the flood, not to the probes, and their rate is given.
+	// The peer's time goes to the flood, not to the job, and their rate is given.
 	m.CPU, m.Wall = 0, 0
 	delete(m.Values, "throughput_per_second")
 	if sockets > 0 {

@@ -42,7 +42,7 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	points := map[string]int{"idle": 4, "flood": 2, "goodput": 3} // 1 for all others
+	points := map[string]int{"idle": 4, "flood": 2, "newcomers": 2, "goodput": 3} // 1 for all others
 	for _, s := range scenarios {
 		for _, peer := range []string{"verigate", "nginx", "haproxy"} {
 			found := 0

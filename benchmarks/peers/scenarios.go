@@ -41,6 +41,7 @@ var scenarios = []scenario{
 		load.Job{Kind: load.KeepAlive, Workers: requestWorkers, Path: "/64k", Body: 64 << 10}, ""},
 	{"idle", "memory of idle connections", (*rig).idly, load.Job{}, ""},
 	{"flood", "latency of established connections under a flood of ClientHellos", (*rig).flooded, load.Job{}, ""},
+	{"newcomers", "latency of new clients under the same flood", (*rig).besieged, load.Job{}, ""},
 	{"goodput", "what succeeds within a second, at one, two and three times the peak", (*rig).overloaded, load.Job{}, ""},
 }
 
