@@ -29,9 +29,7 @@ func newTraffic(t testing.TB, entries int) *traffic {
 
 // connect is one handshake of client n, and reports whether it was a hit.
 func (c *traffic) connect(n int) bool {
-	var number [8]byte
-	binary.LittleEndian.PutUint64(number[:], uint64(n))
-	key := chainKey(sha256.Sum256(number[:]))
+	key := keyOfClient(n)
 	// Handshakes leave the library time to take note of each other; it drops what it
 	// has no time for.
 	runtime.Gosched()
@@ -45,6 +43,12 @@ func (c *traffic) connect(n int) bool {
 		c.cache.accepted.Wait()
 	}
 	return false
+}
+
+func keyOfClient(n int) chainKey {
+	var number [8]byte
+	binary.LittleEndian.PutUint64(number[:], uint64(n))
+	return sha256.Sum256(number[:])
 }
 
 // hotRatio has hot clients reconnect again and again, each round as often as

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,14 +57,6 @@ const costUnit = 8 << 10
 // if its handshakes overlap.
 const maxPendingCost = 4
 
-// countersPerEntry is how many counters of use the library gets for an entry, four
-// times its advice. Its four rows of counters differ by a mask alone, so that two
-// keys share all of their counters or none: of the strangers who pass by once, those
-// who share a busy client's are taken for busy and push out others. A crowd of a
-// million costs the busy half of a full cache 1.8 % of its hits with 10 counters for
-// each entry, 0.6 % with 20 and 0.2 % with 40, which take 16 MB per 100 000 entries.
-const countersPerEntry = 40
-
 // costOf returns the cost of an entry for chain, which has that many octets of DER.
 // What crypto/tls parsed refers to the message that it came in, in which a client
 // can put far more than certificates, such as a stapled response of 60 KiB that
@@ -80,7 +71,7 @@ func costOf(chain []*x509.Certificate, bytes int) int64 {
 type Cache struct {
 	options  Options
 	now      func() time.Time
-	accepted *ristretto.Cache[[]byte, *entry] // nil when disabled
+	accepted *library // nil when disabled
 	links    *links
 	closed   atomic.Bool
 	counters counters
@@ -110,19 +101,9 @@ func newCache(o Options, keyToHash func([]byte) (uint64, uint64)) (*Cache, error
 	if o.Disabled {
 		return c, nil
 	}
-	accepted, err := ristretto.NewCache(&ristretto.Config[[]byte, *entry]{
-		NumCounters: countersPerEntry * int64(o.MaxEntries),
-		MaxCost:     int64(o.MaxEntries),
-		BufferItems: 64, // the library's advice
-		// Or 56 octets would be added to each cost, and 100 000 entries be 1 754.
-		IgnoreInternalCost: true,
-		KeyToHash:          keyToHash,
-		OnEvict:            c.evicted,
-		OnReject:           c.refused,
-		OnExit:             c.exited,
-	})
+	accepted, err := newLibrary(c, keyToHash)
 	if err != nil {
-		return nil, fmt.Errorf("verifycache: %w", err)
+		return nil, err
 	}
 	c.accepted = accepted
 	return c, nil
@@ -229,7 +210,7 @@ func (c *Cache) Remember(v *Verdict) {
 		return
 	}
 	c.counters.entries.Add(1)
-	if !c.accepted.SetWithTTL(e.key[:], e, e.cost, ttl) {
+	if !c.accepted.Set(e, ttl) {
 		c.counters.entries.Add(-1)
 		c.counters.setsDropped.Add(1)
 		e.remembered.Store(false)

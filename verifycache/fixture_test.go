@@ -107,6 +107,16 @@ func open(t testing.TB, o Options) *Cache {
 	return c
 }
 
+// Wait returns when all that was set so far is in its place, or dropped. Nothing may
+// be set meanwhile.
+func (l *library) Wait() {
+	l.moves.Wait()
+	l.now.Wait()
+}
+
+// IterValues calls f for every entry that is in its place.
+func (l *library) IterValues(f func(*entry) (stop bool)) { l.now.IterValues(f) }
+
 func (w *world) verify(chain []*x509.Certificate) Verdict {
 	return w.cache.Verify(chain, certpath.RoleClient, w.scope, w.snap)
 }
