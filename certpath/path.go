@@ -129,7 +129,7 @@ func (b *builder) mint(id workloadid.ID) *Path {
 		}
 	}
 	p.notBefore = p.notBefore.Add(-b.skew)
-	p.certificates[0] = own(leaf)
+	p.certificates[0] = own(leaf, b.path[1])
 	b.rememberLinks()
 	b.rememberKeys(p.refs[1:])
 	return p

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"slices"
 )
 
@@ -13,14 +14,29 @@ import (
 // to be made of it.
 const minSpared = 128
 
+// usualExtensions are those that leaves tend to have (RFC 5280 §4.2).
+var usualExtensions = []asn1.ObjectIdentifier{
+	{2, 5, 29, 14},              // subject key identifier
+	{2, 5, 29, 15},              // key usage
+	{2, 5, 29, 17},              // subject alternative name
+	{2, 5, 29, 19},              // basic constraints
+	{2, 5, 29, 31},              // CRL distribution points
+	{2, 5, 29, 32},              // certificate policies
+	{2, 5, 29, 35},              // authority key identifier
+	{2, 5, 29, 37},              // extended key usage
+	{1, 3, 6, 1, 5, 5, 7, 1, 1}, // authority information access
+}
+
 // own returns leaf without what came with it, so that whoever keeps a path keeps no
 // more than that. crypto/tls parses a certificate where it lies in the handshake
 // message, all parts of it refer to that, and so the whole message stays: the
 // chain's other certificates, which the path has copies of, and whatever else the client
 // has put into it. The capacity of Raw ends where the message does.
 //
-// Parts are moved rather than parsed anew, which takes 8 µs.
-func own(leaf *x509.Certificate) *x509.Certificate {
+// Parts are moved rather than parsed anew, which takes 8 µs. What issuer, the next on the
+// path, has too, and what nearly every certificate has, is shared: a leaf keeps a
+// quarter fewer objects, with their share of the holes between them.
+func own(leaf, issuer *x509.Certificate) *x509.Certificate {
 	if cap(leaf.Raw)-len(leaf.Raw) < minSpared {
 		return leaf
 	}
@@ -58,6 +74,12 @@ func own(leaf *x509.Certificate) *x509.Certificate {
 	c.Extensions = slices.Clone(leaf.Extensions)
 	for i := range c.Extensions {
 		move(&c.Extensions[i].Value)
+		if at := slices.IndexFunc(usualExtensions, c.Extensions[i].Id.Equal); at >= 0 {
+			c.Extensions[i].Id = usualExtensions[at]
+		}
+	}
+	if bytes.Equal(leaf.RawIssuer, issuer.RawSubject) {
+		c.Issuer = issuer.Subject
 	}
 	c.IPAddresses = slices.Clone(leaf.IPAddresses)
 	for i := range c.IPAddresses {

@@ -67,6 +67,33 @@ func TestAPathHoldsOnToNoHandshakeMessage(t *testing.T) {
 	}
 }
 
+// Leaves of one issuer share what they have in common.
+func TestLeavesShareWhatTheyHaveInCommon(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	q := f.accepted()
+	var leaves [2]*x509.Certificate
+	for i := range leaves {
+		issued := f.leaf(q.issuing, devpki.LeafOptions{})
+		leaf, _ := inMessage(t, issued[0])
+		q.chain = append([]*x509.Certificate{leaf}, issued[1:]...)
+		path, err := q.ask()
+		if err != nil {
+			t.Fatalf("Verify: %v", err)
+		}
+		leaves[i] = path.Leaf()
+	}
+	a, b := leaves[0], leaves[1]
+	if len(a.Issuer.Names) == 0 || &a.Issuer.Names[0] != &b.Issuer.Names[0] {
+		t.Error("two leaves have a copy each of their issuer's name")
+	}
+	for i, extension := range a.Extensions {
+		if &extension.Id[0] != &b.Extensions[i].Id[0] {
+			t.Errorf("two leaves have a copy each of %v", extension.Id)
+		}
+	}
+}
+
 func TestACertificateOfItsOwnIsNotCopied(t *testing.T) {
 	t.Parallel()
 	q := fixture{t}.accepted()
@@ -92,6 +119,6 @@ func BenchmarkOwn(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		own(leaf)
+		own(leaf, q.chain[1])
 	}
 }
