@@ -81,36 +81,44 @@ func (c *edgeConn) serve() {
 	resting := false
 	defer c.end(&resting)
 	if c.arrive(time.Now()) {
-		resting = c.run(parkAfter)
+		resting = c.run(time.Time{})
 	}
 }
 
-// run serves requests, the first of which has to begin within limit; 0: within the
-// deadline that is set. It returns when the connection has ended, or true when it
-// rests: then it is another goroutine's, and must not be touched any more.
+// run serves requests. The first has to begin before by, and later ones within the
+// idle time-out, as does the first if by is zero. It returns when the connection has
+// ended, or true when it rests: then it is another goroutine's, and must not be touched
+// any more.
 //
 // fasthttp keeps its buffers for as long as it serves a connection. Therefore it
 // is told that the stream ended when there was no request for a while, and called
 // again when the next one is there.
-func (c *edgeConn) run(limit time.Duration) (resting bool) {
+func (c *edgeConn) run(by time.Time) (resting bool) {
+	limit := parkAfter
 	for {
 		c.parked = false
-		switch err := c.await(limit); {
+		switch err := c.await(limit, by); {
 		case err == nil:
 			err = c.listener.server.ServeConn(c)
 			c.settle(err)
 			if err != nil || !c.parked {
 				return false
 			}
-		case limit != parkAfter || !errors.Is(err, os.ErrDeadlineExceeded):
+			by = time.Time{}
+		case !errors.Is(err, os.ErrDeadlineExceeded) || !by.IsZero() && !time.Now().Before(by):
 			return false
 		}
 		limit = c.listener.options.IdleTimeout
+		if by.IsZero() {
+			by = time.Now().Add(limit + limit/deadlineSlack)
+		}
+		// A part of a request does not rest: its header has a time-out of its own.
 		if c.gate.Idle() {
-			if c.readWithin(limit) != nil || c.ending() {
+			c.readBy = by
+			if c.gate.SetReadDeadline(by) != nil || c.ending() {
 				return false
 			}
-			go c.rest()
+			go c.rest(by)
 			return true
 		}
 	}
@@ -119,25 +127,30 @@ func (c *edgeConn) run(limit time.Duration) (resting bool) {
 // rest waits for a request on a goroutine of its own. The one that served had to
 // grow its stack to 8 KiB or more for that and would keep it; this one has 2 KiB until
 // it serves.
-func (c *edgeConn) rest() {
+func (c *edgeConn) rest(by time.Time) {
 	c.tls.AwaitOctets()
-	c.resume()
+	c.resume(by)
 }
 
-// resume serves a connection that has rested. The deadline goes on counting from where
-// the rest began: octets that are no request yet, such as half a record, must not
-// prolong it.
-func (c *edgeConn) resume() {
+// resume serves a connection that has rested. If what came is no request, such as half a
+// record, it rests again, and the time goes on counting from where the first rest began:
+// nobody is to stay for longer by that.
+func (c *edgeConn) resume(by time.Time) {
 	resting := false
 	defer c.end(&resting)
-	resting = c.run(0)
+	resting = c.run(by)
 }
 
-// await waits for a request. Its whole header block is there when it returns nil, and
-// well-formed. Whatever else went wrong, nobody waits for an answer.
-func (c *edgeConn) await(limit time.Duration) error {
-	if limit > 0 {
-		if err := c.readWithin(limit); err != nil {
+// await waits for a request, for as long as limit and, unless it is zero, until by. Its
+// whole header block is there when it returns nil, and well-formed. Whatever else went
+// wrong, nobody waits for an answer.
+func (c *edgeConn) await(limit time.Duration, by time.Time) error {
+	if err := c.readWithin(limit); err != nil {
+		return err
+	}
+	if !by.IsZero() && by.Before(c.readBy) {
+		c.readBy = by
+		if err := c.gate.SetReadDeadline(by); err != nil {
 			return err
 		}
 	}

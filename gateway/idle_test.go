@@ -40,6 +40,22 @@ func resting(t testing.TB) (n int) {
 	return n
 }
 
+// restingID names the goroutine of the one connection that rests; "" if none does.
+func restingID(t testing.TB) string {
+	t.Helper()
+	var stacks bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		t.Fatal(err)
+	}
+	for stack := range strings.SplitSeq(stacks.String(), "\n\n") {
+		if strings.Contains(stack, "tlsterm.(*Conn).AwaitOctets(") {
+			id, _, _ := strings.Cut(stack, " [")
+			return id
+		}
+	}
+	return ""
+}
+
 // TestRestingConnections is about connections that have been idle for longer than
 // fasthttp keeps its buffers. It counts them by the goroutines of the whole process, so
 // neither it nor its parts run beside other tests.
@@ -63,6 +79,16 @@ func TestRestingConnections(t *testing.T) {
 		{"serves its first request", nil, false, func(t *testing.T, _ *world, c *client) {
 			if r := c.do(get("catalog.example", ask)); r.StatusCode != 403 {
 				t.Errorf("answered %d, want 403", r.StatusCode)
+			}
+		}, false},
+		// Each rest has a goroutine of its own.
+		{"rests again after octets that are no request", nil, true, func(t *testing.T, w *world, c *client) {
+			for _, octet := range []byte{23, 3, 3} { // of the header of a record
+				before := restingID(t)
+				if _, err := c.NetConn().Write([]byte{octet}); err != nil {
+					t.Fatal(err)
+				}
+				w.until(t, "the connection rested again", func() bool { id := restingID(t); return id != "" && id != before })
 			}
 		}, false},
 		{"ends when the client closes", nil, true, func(_ *testing.T, _ *world, c *client) { c.Close() }, true},
