@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"verigate/benchmarks/peers/load"
-	"verigate/benchmarks/peers/usage"
 	"verigate/benchmarks/report"
 )
 
@@ -64,14 +63,14 @@ func (r *rig) held(ctx context.Context, i *instance, counts []int, identities st
 	if err != nil {
 		return err
 	}
-	defer r.generator.play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
+	defer r.generator.Play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
 	open := 0
 	for _, n := range counts {
 		job := load.Job{Kind: load.Hold, Identities: identities, Workers: n - open}
 		if m.Point["leaves"] == "unique" {
 			job.First, job.Last, job.Once = open, n, true
 		}
-		result, err := r.generator.play(ctx, r.job(i, job))
+		result, err := r.generator.Play(ctx, r.job(i, job))
 		if err != nil {
 			return err
 		}
@@ -103,10 +102,6 @@ func (r *rig) memory(ctx context.Context, i *instance) (int64, error) {
 	if err := rest(ctx, max(r.settle, time.Millisecond)); err != nil {
 		return 0, err
 	}
-	processes, err := usage.Tree(i.Process.Pid)
-	if err != nil {
-		return 0, err
-	}
-	held, err := usage.Resident(processes...)
+	held, err := i.Memory()
 	return held.Proportional, err
 }

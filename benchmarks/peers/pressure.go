@@ -39,11 +39,11 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 					return err
 				}
 				// Before the flood, which might not let them in.
-				established, err := r.generator.play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
+				established, err := r.generator.Play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
 				if err != nil || established.Failures > 0 {
 					return errors.Join(err, fmt.Errorf("%d probes are connected: %s", established.Operations, established.Failure))
 				}
-				defer r.generator.play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
+				defer r.generator.Play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
 				return r.probe(ctx, i, probe, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
 			})
 			if err != nil {
@@ -104,12 +104,12 @@ func (r *rig) under(ctx context.Context, i *instance, sockets int, job load.Job,
 	if sockets > 0 {
 		hello := r.job(i, load.Job{Kind: load.Flood, Workers: sockets, Duration: r.span + 2*lead})
 		hello.Peer, hello.Beside = 0, nil
-		flood = r.flood.begin(ctx, hello)
+		flood = r.flood.Begin(ctx, hello)
 		if err := rest(ctx, lead); err != nil {
 			return err
 		}
 	}
-	result, err := r.generator.play(ctx, r.job(i, job))
+	result, err := r.generator.Play(ctx, r.job(i, job))
 	hellos, floodErr := flood()
 	if err := errors.Join(err, floodErr); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 				if err := r.warm(ctx, i, job); err != nil {
 					return err
 				}
-				result, err := r.generator.play(ctx, r.job(i, job))
+				result, err := r.generator.Play(ctx, r.job(i, job))
 				if err != nil {
 					return err
 				}
@@ -218,7 +218,7 @@ func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate floa
 	job.Rate, job.Patience = rate, r.patience
 	// Each connection that waits for its second has a worker, or it would not be offered.
 	job.Workers = int(math.Ceil(rate*r.patience.Seconds())) + requestWorkers
-	result, err := r.generator.play(ctx, r.job(i, job))
+	result, err := r.generator.Play(ctx, r.job(i, job))
 	if err != nil {
 		return err
 	}

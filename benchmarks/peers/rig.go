@@ -12,6 +12,7 @@ import (
 
 	"verigate/benchmarks/peers/load"
 	"verigate/benchmarks/peers/pki"
+	"verigate/benchmarks/pinned"
 	"verigate/benchmarks/report"
 	"verigate/devpki"
 )
@@ -32,8 +33,8 @@ type rig struct {
 
 	backend   string // its address
 	beside    []int  // processes on the core of the generator
-	generator *generator
-	flood     *generator
+	generator *pinned.Generator
+	flood     *pinned.Generator
 	closers   []func()
 
 	run *report.Run
@@ -45,7 +46,7 @@ func compare(ctx context.Context, o options) (err error) {
 	if r.cores, err = allot(); err != nil {
 		return err
 	}
-	if r.descriptors, err = raiseLimit(4 * uint64(slices.Max(o.connections))); err != nil {
+	if r.descriptors, err = pinned.RaiseLimit(4 * uint64(slices.Max(o.connections))); err != nil {
 		return err
 	}
 	if r.dir, err = os.MkdirTemp(o.scratch, "verigate-peers-"); err != nil {
@@ -138,28 +139,28 @@ func (r *rig) identities(name string, n int, fresh bool) (string, error) {
 
 // start runs backend and generators.
 func (r *rig) start() error {
-	backend, input, address, err := startBackend(filepath.Join(r.dir, "backend"), r.cores.backend, r.niceness)
+	backend, address, err := pinned.StartBackend(filepath.Join(r.dir, "backend"), r.cores.backend, r.niceness)
 	if err != nil {
 		return err
 	}
-	r.closers = append(r.closers, func() { input.Close(); backend.stop() })
+	r.closers = append(r.closers, func() { backend.Stop(stopTimeout) })
 	r.backend = address
 	if r.cores.backend == r.cores.load {
-		r.beside = append(r.beside, backend.Process.Pid)
+		r.beside = append(r.beside, backend.Pid())
 	}
 	for _, g := range []struct {
-		into     **generator
+		into     **pinned.Generator
 		niceness int
 	}{
 		{&r.generator, r.niceness},
 		{&r.flood, r.niceness + 5}, // it must not be what probes wait for
 	} {
-		started, err := startGenerator(filepath.Join(r.dir, "generator"), r.cores.load, g.niceness)
+		started, err := pinned.StartGenerator(filepath.Join(r.dir, "generator"), r.cores.load, g.niceness)
 		if err != nil {
 			return err
 		}
 		*g.into = started
-		r.closers = append(r.closers, func() { started.jobs.Close(); started.stop() })
+		r.closers = append(r.closers, func() { started.Stop(stopTimeout) })
 	}
 	return nil
 }
@@ -174,7 +175,7 @@ func (r *rig) stop() {
 // job fills in what is the same for all jobs against an instance.
 func (r *rig) job(i *instance, j load.Job) load.Job {
 	j.Target, j.Leaf, j.NoCaller = i.address, i.pki.Leaf, i.noCaller
-	j.Peer, j.Core, j.Beside = i.Process.Pid, r.cores.peer, r.beside
+	j.Peer, j.Core, j.Beside = i.Pid(), r.cores.peer, r.beside
 	if j.Path == "" {
 		j.Path, j.Body = "/1k", 1<<10
 	}

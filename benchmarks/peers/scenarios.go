@@ -126,7 +126,7 @@ func (r *rig) steady(ctx context.Context, s scenario, p *peer, rate float64) (re
 		if err := r.warm(ctx, i, s.job); err != nil {
 			return err
 		}
-		result, err := r.generator.play(ctx, r.job(i, closed))
+		result, err := r.generator.Play(ctx, r.job(i, closed))
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (r *rig) steady(ctx context.Context, s scenario, p *peer, rate float64) (re
 		if rate == 0 {
 			return nil
 		}
-		if result, err = r.generator.play(ctx, r.job(i, paced)); err != nil {
+		if result, err = r.generator.Play(ctx, r.job(i, paced)); err != nil {
 			return err
 		}
 		m.Latency = result.Latency
@@ -187,7 +187,7 @@ func (r *rig) warm(ctx context.Context, i *instance, job load.Job) error {
 	job.Once, job.Duration = false, r.warmUp
 	job = r.job(i, job)
 	job.Peer = 0 // nothing of it is measured, and nginx may not have forked its worker yet
-	result, err := r.generator.play(ctx, job)
+	result, err := r.generator.Play(ctx, job)
 	if err == nil && result.Operations == 0 && result.Unresumed == 0 {
 		err = fmt.Errorf("nothing succeeded in the warm-up: %s", result.Failure)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"verigate/benchmarks/peers/pki"
+	"verigate/benchmarks/pinned"
 )
 
 // startTimeout is how long a peer may take until it listens.
@@ -49,7 +50,7 @@ type peer struct {
 // instance is a peer that runs.
 type instance struct {
 	*peer
-	*process
+	*pinned.Process
 	site
 }
 
@@ -74,33 +75,15 @@ func (r *rig) launch(p *peer, files pki.Files) (_ *instance, err error) {
 	}
 	defer output.Close() // the child has its own
 	command.Stdout, command.Stderr = output, output
-	running, err := start(command, r.cores.peer, r.niceness)
+	running, err := pinned.Start(command, []int{r.cores.peer}, r.niceness)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	i := &instance{p, running, s}
-	if err := i.await(); err != nil {
-		return nil, errors.Join(err, i.close())
+	if err := i.Await(i.address, startTimeout); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w\n%s", p.name, err, i.complaint()), i.close())
 	}
 	return i, nil
-}
-
-// await returns when the peer listens.
-func (i *instance) await() error {
-	for began := time.Now(); ; {
-		conn, err := net.DialTimeout("tcp", i.address, time.Second)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-i.exited:
-			return fmt.Errorf("%s ended with %s:\n%s", i.name, i.ProcessState, i.complaint())
-		case <-time.After(10 * time.Millisecond):
-		}
-		if time.Since(began) > startTimeout {
-			return fmt.Errorf("%s does not listen at %s: %w\n%s", i.name, i.address, err, i.complaint())
-		}
-	}
 }
 
 // complaint is the end of what the peer said.
@@ -115,7 +98,7 @@ func (i *instance) complaint() string {
 
 // close stops the peer and forgets what it wrote.
 func (i *instance) close() error {
-	i.stop()
+	i.Stop(stopTimeout)
 	return os.RemoveAll(i.dir)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"verigate/benchmarks/peers/usage"
+	"verigate/benchmarks/pinned"
 )
 
 // startTimeout bounds how long a gateway may take to start or to reload: with 100 000
@@ -23,7 +24,7 @@ const startTimeout = 2 * time.Minute
 
 // gateway is a gateway that serves.
 type gateway struct {
-	*process
+	*pinned.Process
 	address string
 	// What it took from the start of the process until it listens.
 	started, startCPU time.Duration
@@ -49,16 +50,18 @@ func (s *stage) launch(ctx context.Context, config string, cores []int) (*gatewa
 		return nil, err
 	}
 	began := time.Now()
-	p, log, err := s.start(cores, "", "gateway", "run", "-c", file)
+	c := exec.Command(filepath.Join(s.binaries, "gateway"), "run", "-c", file)
+	c.Dir = s.dir
+	p, err := pinned.Pipe(c, &c.Stderr, cores, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	g := &gateway{process: p, events: make(chan string, 16)}
-	go g.follow(log)
+	g := &gateway{Process: p, events: make(chan string, 16)}
+	go g.follow(p.Output)
 	for {
 		line, err := g.await(ctx, listening, ready)
 		if err != nil {
-			p.stop()
+			p.Stop(stopTimeout)
 			return nil, err
 		}
 		if strings.Contains(line, ready) {
@@ -67,8 +70,8 @@ func (s *stage) launch(ctx context.Context, config string, cores []int) (*gatewa
 		_, g.address, _ = strings.Cut(line, "address=")
 	}
 	g.started = time.Since(began)
-	if g.startCPU, err = usage.CPU(p.pid()); err != nil {
-		p.stop()
+	if g.startCPU, err = p.CPU(); err != nil {
+		p.Stop(stopTimeout)
 		return nil, err
 	}
 	return g, nil
@@ -116,12 +119,12 @@ func (g *gateway) tail() string {
 
 // reload has the configuration and all files read again and returns what that took.
 func (g *gateway) reload(ctx context.Context) (wall, cpu time.Duration, err error) {
-	before, err := usage.CPU(g.pid())
+	before, err := g.CPU()
 	if err != nil {
 		return 0, 0, err
 	}
 	began := time.Now()
-	if err := g.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := g.Process.Process.Signal(syscall.SIGHUP); err != nil {
 		return 0, 0, err
 	}
 	line, err := g.await(ctx, reloaded, notReloaded)
@@ -132,13 +135,13 @@ func (g *gateway) reload(ctx context.Context) (wall, cpu time.Duration, err erro
 		return 0, 0, fmt.Errorf("gateway: %s", line)
 	}
 	wall = time.Since(began)
-	after, err := usage.CPU(g.pid())
+	after, err := g.CPU()
 	return wall, after - before, err
 }
 
 // resident returns what the gateway holds in memory, and the most that it ever did.
 func (g *gateway) resident() (now, peak float64, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.pid()))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Pid()))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -149,7 +152,7 @@ func (g *gateway) resident() (now, peak float64, err error) {
 		}
 		kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
 		if err != nil {
-			return 0, 0, fmt.Errorf("/proc/%d/status: %w", g.pid(), err)
+			return 0, 0, fmt.Errorf("/proc/%d/status: %w", g.Pid(), err)
 		}
 		if name == "VmRSS" {
 			now = 1024 * kib

@@ -34,7 +34,7 @@ func (b *bench) points(quick []int, full ...int) []int {
 func (b *bench) job(g *gateway, kind load.Kind, identities string, first, last int) load.Job {
 	j := load.Job{
 		Kind: kind, Target: g.address, Leaf: b.leaf, Identities: filepath.Join(b.dir, identities), First: first, Last: last,
-		Path: "/1k", Body: 1 << 10, Workers: handshakers, Duration: b.duration, Peer: g.pid(),
+		Path: "/1k", Body: 1 << 10, Workers: handshakers, Duration: b.duration, Peer: g.Pid(),
 	}
 	if kind == load.KeepAlive {
 		j.Workers = askers
@@ -118,6 +118,6 @@ func (b *bench) with(ctx context.Context, w world, cores []int, f func(g *gatewa
 	if err != nil {
 		return err
 	}
-	defer g.stop()
+	defer g.Stop(stopTimeout)
 	return f(g)
 }

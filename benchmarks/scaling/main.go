@@ -29,6 +29,7 @@ import (
 	"syscall"
 	"time"
 
+	"verigate/benchmarks/pinned"
 	"verigate/benchmarks/report"
 )
 
@@ -94,10 +95,11 @@ func measure(ctx context.Context, o options) (err error) {
 	if o.rounds < 1 || o.duration <= 0 {
 		return errors.New("-rounds and -duration have to be positive")
 	}
-	most, err := descriptors()
+	permitted, err := pinned.RaiseLimit(0)
 	if err != nil {
 		return err
 	}
+	most := int(min(permitted, 1<<30))
 	const spare = 300 // for all that is no client's connection
 	if o.connections == 0 || o.connections > most-spare {
 		o.connections = most - spare

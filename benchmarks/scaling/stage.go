@@ -2,27 +2,27 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"verigate/benchmarks/peers/load"
+	"verigate/benchmarks/pinned"
 )
+
+// stopTimeout is how long a process may take to end after SIGTERM.
+const stopTimeout = 10 * time.Second
 
 // stage is what all points share: the programs, the backend and the generator.
 type stage struct {
 	dir       string
 	binaries  string
 	cores     []int // that this run may use
-	backend   *process
+	backend   *pinned.Process
 	target    string // the backend's address
-	generator *process
-	jobs      *json.Encoder
-	results   *json.Decoder
+	generator *pinned.Generator
 }
 
 // newStage builds the programs and starts those that live as long as the run. The
@@ -34,7 +34,7 @@ func newStage(ctx context.Context, dir string) (s *stage, err error) {
 			s.stop()
 		}
 	}()
-	if s.cores, err = allowedCores(); err != nil {
+	if s.cores, err = pinned.Cores(); err != nil {
 		return s, err
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", s.binaries+"/",
@@ -42,47 +42,30 @@ func newStage(ctx context.Context, dir string) (s *stage, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return s, fmt.Errorf("%s: %w\n%s", strings.Join(build.Args, " "), err, out)
 	}
-	var out io.Reader
-	if s.backend, out, err = s.start(s.cores[:1], "GOGC=400", "backend"); err != nil {
+	if s.backend, s.target, err = pinned.StartBackend(filepath.Join(s.binaries, "backend"), s.cores[0], 0); err != nil {
 		return s, err
 	}
-	if _, err = fmt.Fscanln(out, &s.target); err != nil {
-		return s, fmt.Errorf("backend: %w", err)
-	}
-	if s.generator, out, err = s.start(s.cores[:1], "GOGC=400", "generator"); err != nil {
-		return s, err
-	}
-	s.jobs, s.results = json.NewEncoder(s.generator.input), json.NewDecoder(out)
-	return s, nil
+	s.generator, err = pinned.StartGenerator(filepath.Join(s.binaries, "generator"), s.cores[0], 0)
+	return s, err
 }
 
 func (s *stage) stop() {
-	for _, p := range []*process{s.generator, s.backend} {
-		if p != nil {
-			p.stop()
-		}
+	if s.generator != nil {
+		s.generator.Stop(stopTimeout)
 	}
+	s.backend.Stop(stopTimeout)
 }
 
-// play has the generator do a job. When ctx is done it returns; the generator is of
-// no use then.
-func (s *stage) play(ctx context.Context, job load.Job) (r load.Result, err error) {
-	job.Beside = []int{s.backend.pid()}
-	done := make(chan error, 1)
-	go func() { done <- errors.Join(s.jobs.Encode(job), s.results.Decode(&r)) }()
-	select {
-	case <-ctx.Done():
-		return load.Result{}, ctx.Err()
-	case err := <-done:
-		if err == nil && r.Error != "" {
-			err = errors.New(r.Error)
-		}
-		if err == nil && r.Operations == 0 && job.Kind != load.Release {
-			err = fmt.Errorf("nothing succeeded, %d failed: %s", r.Failures, r.Failure)
-		}
-		if err != nil {
-			return r, fmt.Errorf("%s: %w", job.Kind, err)
-		}
-		return r, nil
+// last returns the last n cores, or all if there are fewer.
+func (s *stage) last(n int) []int { return s.cores[max(0, len(s.cores)-n):] }
+
+// play has the generator do a job, some of which has to succeed. When ctx is done it
+// returns; the generator is of no use then.
+func (s *stage) play(ctx context.Context, job load.Job) (load.Result, error) {
+	job.Beside = []int{s.backend.Pid()}
+	r, err := s.generator.Play(ctx, job)
+	if err == nil && r.Operations == 0 && job.Kind != load.Release {
+		err = fmt.Errorf("%s: nothing succeeded, %d failed: %s", job.Kind, r.Failures, r.Failure)
 	}
+	return r, err
 }
