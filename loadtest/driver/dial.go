@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,7 +153,7 @@ func loadVerifier(file string) (*verifier, error) {
 	if file == "" {
 		return v, nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := readFile(file, maxAnchorsBytes)
 	if err != nil {
 		return nil, fmt.Errorf("-root-certs: %w", err)
 	}

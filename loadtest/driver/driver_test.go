@@ -520,6 +520,15 @@ func TestCommandLineThatCannotBe(t *testing.T) {
 	w.write(t, "keyless.pem", devpki.CertificatesPEM(w.ca.Certificate))
 	w.write(t, "garbage.pem", []byte("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"))
 	file := func(name string) string { return filepath.Join(w.dir, name) }
+	// long is a file, with nothing on the disk, that is longer than it may be.
+	long := func(maxBytes int64) string {
+		name := file(fmt.Sprint(maxBytes, ".pem"))
+		w.write(t, filepath.Base(name), nil)
+		if err := os.Truncate(name, maxBytes+1); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -545,6 +554,11 @@ func TestCommandLineThatCannotBe(t *testing.T) {
 		{[]string{"-identities", file("x.targets")}, "has no private key"},
 		{[]string{"-root-certs", file("none")}, "-root-certs: "},
 		{[]string{"-root-certs", file("x.targets")}, "there is no certificate in PEM"},
+		{[]string{"-root-certs", long(maxAnchorsBytes)}, "is longer than 16777216 octets"},
+		{[]string{"-root-certs", "/dev/zero"}, "-root-certs: /dev/zero is no regular file"},
+		{[]string{"-identities", long(maxIdentitiesBytes)}, "is longer than 4294967296 octets"},
+		{[]string{"-identities", "/dev/zero"}, "identities: /dev/zero is no regular file"},
+		{[]string{"-cert", "/dev/zero", "-key", "/dev/zero"}, "-cert: /dev/zero is no regular file"},
 		{[]string{"-connect-to", "localhost:8443"}, "expected HOST:PORT:HOST:PORT"},
 		{[]string{"-expect", "maybe"}, `-expect "maybe": expected a status`},
 		{[]string{"-expect", "200", "-expect", "alert"}, "a client that is refused gets neither"},

@@ -76,9 +76,12 @@ func loadIdentities(name string, first int) ([]*identity, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		name = filepath.Join(name, "bundle.pem")
 	}
-	data, err := os.ReadFile(name)
-	if err != nil {
+	data, err := readFile(name, maxIdentitiesBytes)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("identities: %w; make some with `gateway pki gen`", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("identities: %w", err)
 	}
 	var all []*identity
 	for len(data) > 0 && (first == 0 || len(all) < first) {
@@ -122,11 +125,11 @@ func endOfIdentity(data []byte) int {
 
 // loadIdentity reads the one identity of vegeta's -cert and -key.
 func loadIdentity(certFile, keyFile string) ([]*identity, error) {
-	certificate, err := os.ReadFile(certFile)
+	certificate, err := readFile(certFile, maxAnchorsBytes)
 	if err != nil {
 		return nil, fmt.Errorf("-cert: %w", err)
 	}
-	key, err := os.ReadFile(keyFile)
+	key, err := readFile(keyFile, maxAnchorsBytes)
 	if err != nil {
 		return nil, fmt.Errorf("-key: %w", err)
 	}

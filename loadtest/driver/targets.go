@@ -14,12 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 )
-
-// maxTargetLineBytes bounds a line of a target file, those with bodies in base64
-// are long, and the files that bodies are read from.
-const maxTargetLineBytes = 16 << 20
 
 // header is one line of a request's header, with its name spelled as in the file.
 type header struct{ name, value string }
@@ -85,32 +80,8 @@ func loadTargets(file, format string) ([]target, error) {
 	return nil, fmt.Errorf("-format %q: expected http or json", format)
 }
 
-// readBody reads the file of a body. Anything but a regular file, such as a device
-// or a pipe, may have no end, and is refused.
-func readBody(name string) ([]byte, error) {
-	// Without waiting for somebody who writes into a pipe.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", name)
-	}
-	// Not by the size that it had: some files have none, and others grow.
-	body, err := io.ReadAll(io.LimitReader(f, maxTargetLineBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > maxTargetLineBytes {
-		return nil, fmt.Errorf("%s is longer than %d octets", name, maxTargetLineBytes)
-	}
-	return body, nil
-}
+// readBody reads the file of a body.
+func readBody(name string) ([]byte, error) { return readFile(name, maxTargetLineBytes) }
 
 // methodLine begins a target: a method in capitals and something after it.
 var methodLine = regexp.MustCompile(`^[A-Z]+[ \t]`)
