@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"verigate/benchmarks/peers/pki"
+	"verigate/benchmarks/report"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -45,6 +47,35 @@ func TestConfigurations(t *testing.T) {
 		}
 		if got != string(want) {
 			t.Errorf("the configuration of %s is not that of %s (-update writes it anew):\n%s", peer, golden, got)
+		}
+	}
+}
+
+// What is disturbed is measured again, but not for ever, and what fails is not.
+func TestDisturbedMeasurementsAreRepeated(t *testing.T) {
+	t.Parallel()
+	const quiet, busy = report.TooForeign, 2 * report.TooForeign
+	failure := errors.New("it failed")
+	for _, tt := range []struct {
+		foreign []float64 // by try
+		err     error     // of the last
+		want    int       // tries
+	}{
+		{[]float64{quiet, busy, busy}, nil, 1},
+		{[]float64{busy, quiet, busy}, nil, 2},
+		{[]float64{busy, busy, busy, quiet}, nil, 3},
+		{[]float64{busy, busy}, failure, 2},
+	} {
+		r, tries := &rig{options: options{tries: 3}}, 0
+		err := r.undisturbed(func() (float64, error) {
+			tries++
+			if tries == len(tt.foreign) {
+				return tt.foreign[tries-1], tt.err
+			}
+			return tt.foreign[tries-1], nil
+		})
+		if tries != tt.want || err != tt.err {
+			t.Errorf("with foreign shares of %v: %d tries, %v; want %d, %v", tt.foreign, tries, err, tt.want, tt.err)
 		}
 	}
 }

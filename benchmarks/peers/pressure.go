@@ -88,7 +88,11 @@ func (r *rig) probe(ctx context.Context, i *instance, job load.Job, like report.
 		m := like
 		m.X = float64(sockets)
 		m.Point = map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}
-		if err := r.under(ctx, i, sockets, job, &m); err != nil {
+		err := r.undisturbed(func() (foreign float64, err error) {
+			err = r.under(ctx, i, sockets, job, &m)
+			return m.Values[report.ForeignShare], err
+		})
+		if err != nil {
 			return err
 		}
 		r.keep(m)
@@ -146,16 +150,16 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 				if err := r.warm(ctx, i, job); err != nil {
 					return err
 				}
-				result, err := r.generator.Play(ctx, r.job(i, job))
-				if err != nil {
-					return err
-				}
-				peak := perSecond(result, job)
-				if peak == 0 {
-					return fmt.Errorf("nothing succeeded: %s", result.Failure)
-				}
-				all, err := r.beyond(ctx, i, job, peak, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
+				var all []report.Measurement
+				err := r.undisturbed(func() (foreign float64, err error) {
+					all, foreign, err = r.beyond(ctx, i, job, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
+					return foreign, err
+				})
 				for _, m := range all {
+					if _, ok := m.Values[goodputShare]; !ok && err == nil {
+						r.note("%s, %s, round %d: not overloaded at %s times the peak, the generator could not offer more. There is no share and no verdict.",
+							m.Scenario, m.Subject, m.Round, m.Point["offered"])
+					}
 					r.keep(m)
 				}
 				return err
@@ -168,31 +172,36 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	return nil
 }
 
-// beyond offers one, two and three times the peak. What was no overload has no share,
-// and so no verdict.
-func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, peak float64, like report.Measurement) ([]report.Measurement, error) {
-	var all []report.Measurement
-	best := peak
+// beyond finds the peak of a closed loop and offers one, two and three times that. They
+// are compared with each other, so what others took of the core is the most that they
+// took in any of them. What was no overload has no share, and so no verdict.
+func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report.Measurement) (all []report.Measurement, foreign float64, err error) {
+	result, err := r.generator.Play(ctx, r.job(i, job))
+	if err != nil {
+		return nil, 0, err
+	}
+	peak := perSecond(result, job)
+	if peak == 0 {
+		return nil, 0, fmt.Errorf("nothing succeeded: %s", result.Failure)
+	}
+	best, foreign := peak, foreignShare(result)
 	for _, times := range []int{1, 2, 3} {
 		m := like
 		m.X = float64(times)
 		m.Point = map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}
 		if err := r.overload(ctx, i, job, peak*float64(times), &m); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		best = max(best, m.Values["goodput_per_second"])
+		best, foreign = max(best, m.Values["goodput_per_second"]), max(foreign, m.Values[report.ForeignShare])
 		all = append(all, m)
 	}
 	for _, m := range all {
 		m.Values["peak_per_second"] = best
-		if m.X > 1 && !full(m, job) {
-			r.note("%s, %s, round %d: not overloaded at %s times the peak, the generator could not offer more. There is no share and no verdict.",
-				m.Scenario, m.Subject, m.Round, m.Point["offered"])
-			continue
+		if m.X == 1 || full(m, job) {
+			m.Values[goodputShare] = m.Values["goodput_per_second"] / best
 		}
-		m.Values[goodputShare] = m.Values["goodput_per_second"] / best
 	}
-	return all, nil
+	return all, foreign, nil
 }
 
 // perSecond is how many operations succeeded a second in the part of a job that counts.

@@ -90,7 +90,11 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 			if !able[p.name] {
 				continue
 			}
-			m, err := r.undisturbed(func() (report.Measurement, error) { return r.steady(ctx, s, p, rate) })
+			var m report.Measurement
+			err := r.undisturbed(func() (foreign float64, err error) {
+				m, err = r.steady(ctx, s, p, rate)
+				return m.Values[report.ForeignShare], err
+			})
 			if err != nil {
 				return err
 			}
@@ -101,15 +105,16 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 	return nil
 }
 
-// undisturbed repeats a measurement during which others used the peer's core. What the
-// measurement came to plays no part in that. If it does not help, the report warns.
-func (r *rig) undisturbed(measure func() (report.Measurement, error)) (m report.Measurement, err error) {
+// undisturbed repeats a measurement during which others used the peer's core for more
+// than a share that measure returns. What the measurement came to plays no part in that.
+// If it does not help, the report warns.
+func (r *rig) undisturbed(measure func() (foreign float64, err error)) error {
 	for range r.tries {
-		if m, err = measure(); err != nil || m.Values[report.ForeignShare] <= report.TooForeign {
-			return m, err
+		if foreign, err := measure(); err != nil || foreign <= report.TooForeign {
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // errCannot is for a peer that lacks what a scenario is about.
@@ -200,11 +205,16 @@ func (r *rig) add(m *report.Measurement, result load.Result) {
 	m.Latency = result.Latency
 	m.Values["throughput_per_second"] = float64(result.Operations) / result.Wall.Seconds()
 	m.Values["peer_busy_share"] = result.CPU.Seconds() / result.Wall.Seconds()
-	m.Values[report.ForeignShare] = result.Foreign.Seconds() / result.Wall.Seconds()
+	m.Values[report.ForeignShare] = foreignShare(result)
 	m.Values["generator_busy_share"] = result.Generator.Seconds() / result.Wall.Seconds()
 	if result.Failures > 0 && result.Failure != "" {
 		fmt.Fprintf(r.show, "    of %d failures, one: %s\n", result.Failures, result.Failure)
 	}
+}
+
+// foreignShare is how much of the time others used the peer's core.
+func foreignShare(result load.Result) float64 {
+	return result.Foreign.Seconds() / result.Wall.Seconds()
 }
 
 // note is for the reader of the report, and for who watches.
