@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"verigate/certpath"
 	"verigate/trust"
 )
 
@@ -84,7 +85,10 @@ func (a *attempt) resume(ticket []byte, state tls.ConnectionState) (*tls.Session
 	if outcome != Resumed {
 		return nil, outcome
 	}
-	judged := a.judge(offered.chain, a.l.o.Trust.Load())
+	judged, ok := a.recall(offered, a.l.o.Trust.Load())
+	if !ok {
+		return nil, TicketUnusable
+	}
 	if !judged.verdict.Accepted() {
 		return nil, TicketRejected
 	}
@@ -95,6 +99,21 @@ func (a *attempt) resume(ticket []byte, state tls.ConnectionState) (*tls.Session
 	adopt(judged.chain, judged.verdict.Path.Certificates())
 	a.offer.judgement, a.offer.since = judged, offered.since
 	return s, Resumed
+}
+
+// recall asks the cache about the chain of a session. Its leaf is parsed only if the
+// cache does not know it: that takes longer than all else that is ours in a resumed
+// handshake. It returns false if the leaf is none.
+func (a *attempt) recall(s *session, snapshot *trust.Snapshot) (judgement, bool) {
+	asked := time.Now()
+	verdict, ok := a.l.o.Cache.Recall(s.leaf, s.chain, certpath.RoleClient, a.welcome.scope, snapshot)
+	if ok {
+		return judgement{s.chain, verdict, time.Since(asked), snapshot.Digest()}, true
+	}
+	if !s.parseLeaf() {
+		return judgement{}, false
+	}
+	return a.judge(s.chain, snapshot), true
 }
 
 // binding returns where the tickets of this connection are good.

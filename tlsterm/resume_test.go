@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -854,4 +855,43 @@ func TestScopeIsChangedWhileListening(t *testing.T) {
 			t.Error("Scope() is not what SetScope was given")
 		}
 	})
+}
+
+// What a session needs of its leaf is in the cache, octet for octet. A leaf that is not
+// there is parsed; one that is none makes the ticket useless and the connection no error.
+func TestLeafOfASessionIsTheOneThatIsKnown(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, tls.VersionTLS13, verifycache.Options{})
+	l, r := h.open(t, nil)
+	known := h.arrive(t, l, r).Peer.Path().Certificates()[0]
+	issuers := h.guest.Chain[1:]
+	attempt := &attempt{l: l, welcome: l.welcome.Load()}
+	stray := must(h.issuing.Issue(devpki.LeafOptions{URIs: []string{checkout + "/stray"}}))(t).Chain[0]
+	for _, tt := range []struct {
+		claim string
+		leaf  []byte
+		want  *x509.Certificate // by pointer
+		ok    bool
+	}{
+		{"one that was accepted", known.Raw, known, true},
+		{"one that nobody has shown", stray.Raw, nil, true},
+		{"one that is no certificate", []byte("leaf"), nil, false},
+	} {
+		deadline := time.Now().Add(patience)
+		for {
+			s := &session{leaf: tt.leaf, chain: slices.Concat([]*x509.Certificate{nil}, issuers)}
+			judged, ok := attempt.recall(s, h.store.Load())
+			if ok != tt.ok || ok && !bytes.Equal(judged.chain[0].Raw, tt.leaf) {
+				t.Fatalf("%s: recall() = %+v, %v", tt.claim, judged, ok)
+			}
+			if tt.want == nil || judged.chain[0] == tt.want {
+				break
+			}
+			// The cache keeps a verdict some time after the handshake.
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: it was parsed anew", tt.claim)
+			}
+			runtime.Gosched()
+		}
+	}
 }

@@ -14,7 +14,9 @@ import (
 // session is what a ticket carries.
 type session struct {
 	since time.Time // when the client proved its key, in whole seconds
+	// chain is what the client presented. Decoding leaves nil in the place of the leaf.
 	chain []*x509.Certificate
+	leaf  []byte // in DER; a part of what was decoded, and nil before that
 	// issuers are the members of chain, by pointer, that a ticket only refers to. Decoding
 	// leaves it nil.
 	issuers []*x509.Certificate
@@ -90,23 +92,41 @@ func decodeSession(b []byte, known *issuers) (*session, bool) {
 	if !r.ok || count == 0 || count > certpath.MaxChainCertificates {
 		return nil, false
 	}
-	size := 0
-	for i := range count {
-		c := r.certificate(i, known)
+	s.chain = make([]*x509.Certificate, count)
+	if kind := r.number(1); kind != certificateInFull {
+		return nil, false
+	}
+	s.leaf = r.framed()
+	size := len(s.leaf)
+	for i := range s.chain[1:] {
+		c := r.certificate(known)
 		if c == nil {
 			return nil, false
 		}
-		s.chain = append(s.chain, c)
+		s.chain[1+i] = c
 		size += len(c.Raw)
 	}
 	// crypto/tls parses the certificates in it once more and keeps references into it, so
 	// it must not be cleared after use.
 	s.state = make([]byte, 0, size+len(r.rest))
-	for _, c := range s.chain {
+	s.state = append(append(s.state, r.framed()...), s.leaf...)
+	for _, c := range s.chain[1:] {
 		s.state = append(append(s.state, r.framed()...), c.Raw...)
 	}
 	s.state = append(s.state, r.framed()...)
 	return s, r.ok && len(r.rest) == 0
+}
+
+// parseLeaf completes the chain of a session that was decoded.
+func (s *session) parseLeaf() bool {
+	// A copy: the certificate may be remembered for long, and what lies next to it is a
+	// secret of the session.
+	c, err := x509.ParseCertificate(bytes.Clone(s.leaf))
+	if err != nil {
+		return false
+	}
+	s.chain[0] = c
+	return true
 }
 
 // reader takes octets off the front of rest. After the first failure ok is false and
@@ -135,21 +155,19 @@ func (r *reader) number(octets int) (n uint64) {
 
 func (r *reader) framed() []byte { return r.take(int(r.number(2))) }
 
-// certificate reads the certificate at that depth, nil if there is none.
-func (r *reader) certificate(depth int, known *issuers) *x509.Certificate {
+// certificate reads a certificate other than the leaf, nil if there is none.
+func (r *reader) certificate(known *issuers) *x509.Certificate {
 	switch kind := r.number(1); {
 	case !r.ok:
 		return nil
-	case kind == certificateByName && depth > 0:
+	case kind == certificateByName:
 		var name issuerName
 		if copy(name[:], r.take(len(name))) != len(name) {
 			return nil
 		}
 		return known.find(name)
 	case kind == certificateInFull:
-		// A copy: the certificate may be remembered for long, and what lies next to it is a
-		// secret of the session.
-		c, err := x509.ParseCertificate(bytes.Clone(r.framed()))
+		c, err := x509.ParseCertificate(bytes.Clone(r.framed())) // a copy, as of a leaf
 		if err != nil {
 			return nil
 		}

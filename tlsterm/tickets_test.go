@@ -313,12 +313,13 @@ func TestSessionsSurviveEncoding(t *testing.T) {
 		t.Error("an issuer is written in full")
 	}
 	got, ok := decodeSession(b, &known)
-	if !ok || !got.since.Equal(s.since) || !bytes.Equal(got.state, s.state) || !slices.EqualFunc(got.chain, s.chain, (*x509.Certificate).Equal) {
+	if !ok || !got.parseLeaf() || !got.since.Equal(s.since) || !bytes.Equal(got.state, s.state) || !slices.EqualFunc(got.chain, s.chain, (*x509.Certificate).Equal) {
 		t.Fatalf("decodeSession() = %+v, %v, want what was encoded", got, ok)
 	}
 	// Certificates are remembered for long, and must not keep a session's secret with them.
 	buffer := bytes.Clone(b)
 	kept, _ := decodeSession(buffer, &known)
+	kept.parseLeaf()
 	clear(buffer)
 	clear(kept.state)
 	if !slices.EqualFunc(kept.chain, s.chain, (*x509.Certificate).Equal) {
@@ -370,7 +371,7 @@ func FuzzDecodeSession(f *testing.F) {
 	f.Add(make([]byte, 16))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, ok := decodeSession(data, &known)
-		if !ok {
+		if !ok || !got.parseLeaf() {
 			return
 		}
 		for _, c := range got.chain[1:] {

@@ -169,22 +169,65 @@ func (c *Cache) verify(q query) Verdict {
 	q.known = c.links
 	h := hashers.Get().(*hasher)
 	h.sum(q.chain, q.role, q.scope)
-	e, found := c.accepted.Get(h.key[:])
-	key := h.key
-	hashers.Put(h)
-
-	if found && e.key == key {
+	key, e := c.find(h)
+	if e != nil {
 		now, bundle := c.now(), q.snap.Bundle(e.origin)
 		if e.live.current(bundle, q.snap, now) {
-			c.counters.hits.Add(1)
-			c.counters.savedTime.Add(int64(e.took))
-			return e.verdict(q, bundle, Hit, now)
+			return c.hit(e, q, bundle, now)
 		}
 		c.counters.staleHits.Add(1)
 		// The same octets: what was signed then is signed now.
 		q.proven = e.live.Path
 	}
 	return c.coalesce(q, key, bytes)
+}
+
+// Recall is [Cache.Verify] for a chain that was presented before, if what is kept has
+// the answer: then it is a hit like any other, and the leaf, which takes longer to
+// parse than to look up, need not be parsed.
+//
+// leaf is the leaf in DER, and chain the whole of what was presented with nil in the
+// place of the leaf, which a hit puts there. It returns false, and has done nothing,
+// if there is no hit: the leaf has to be parsed then, and Verify be asked.
+func (c *Cache) Recall(leaf []byte, chain []*x509.Certificate, role certpath.Role, scope *Scope, snap *trust.Snapshot) (Verdict, bool) {
+	if c.accepted == nil || c.closed.Load() {
+		return Verdict{}, false
+	}
+	issuers := chain[1:]
+	if _, ok := keyableWith(leaf, issuers); !ok {
+		return Verdict{}, false
+	}
+	h := hashers.Get().(*hasher)
+	h.sumWith(leaf, issuers, role, scope)
+	_, e := c.find(h)
+	if e == nil {
+		return Verdict{}, false
+	}
+	now, bundle := c.now(), snap.Bundle(e.origin)
+	if !e.live.current(bundle, snap, now) {
+		return Verdict{}, false
+	}
+	chain[0] = e.live.Path.Certificates()[0] // the same octets: they are in the key
+	return c.hit(e, query{chain: chain, role: role, scope: scope, snap: snap, known: c.links}, bundle, now), true
+}
+
+// find returns the accepted entry with the key that h has computed, nil if there is
+// none, and puts h back.
+func (c *Cache) find(h *hasher) (chainKey, *entry) {
+	e, found := c.accepted.Get(h.key[:])
+	key := h.key
+	hashers.Put(h)
+	if !found || e.key != key {
+		return key, nil
+	}
+	return key, e
+}
+
+// hit counts e, which is current, and returns what it says.
+func (c *Cache) hit(e *entry, q query, bundle *trust.Bundle, now time.Time) Verdict {
+	c.counters.hits.Add(1)
+	c.counters.savedTime.Add(int64(e.took))
+	return e.verdict(q, bundle, Hit, now)
 }
 
 // Remember keeps an accepted verdict of this cache's Verify. It is to be called

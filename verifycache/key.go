@@ -35,6 +35,11 @@ var hashers = sync.Pool{New: func() any {
 
 // sum leaves the key of chain in h.key. The chain is keyable.
 func (h *hasher) sum(chain []*x509.Certificate, role certpath.Role, scope *Scope) {
+	h.sumWith(chain[0].Raw, chain[1:], role, scope)
+}
+
+// sumWith is sum for a chain of which the leaf is there in DER only.
+func (h *hasher) sumWith(leaf []byte, issuers []*x509.Certificate, role certpath.Role, scope *Scope) {
 	h.head[len(keyTag)] = byte(role)
 	if scope != nil {
 		copy(h.head[len(keyTag)+1:], scope.digest[:])
@@ -43,12 +48,17 @@ func (h *hasher) sum(chain []*x509.Certificate, role certpath.Role, scope *Scope
 	}
 	h.state.Reset()
 	h.state.Write(h.head[:])
-	for _, c := range chain {
-		binary.BigEndian.PutUint32(h.frame[:], uint32(len(c.Raw)))
-		h.state.Write(h.frame[:])
-		h.state.Write(c.Raw)
+	h.add(leaf)
+	for _, c := range issuers {
+		h.add(c.Raw)
 	}
 	h.state.Sum(h.key[:0])
+}
+
+func (h *hasher) add(der []byte) {
+	binary.BigEndian.PutUint32(h.frame[:], uint32(len(der)))
+	h.state.Write(h.frame[:])
+	h.state.Write(der)
 }
 
 // keyable reports whether chain has a key, and how many octets of DER it holds.
@@ -56,10 +66,19 @@ func (h *hasher) sum(chain []*x509.Certificate, role certpath.Role, scope *Scope
 // send (PKIX-12), and nor has one with a certificate that was not parsed from
 // DER: without octets it could not be told from any other.
 func keyable(chain []*x509.Certificate) (bytes int, ok bool) {
-	if len(chain) == 0 || len(chain) > certpath.MaxChainCertificates {
+	if len(chain) == 0 || chain[0] == nil {
 		return 0, false
 	}
-	for _, c := range chain {
+	return keyableWith(chain[0].Raw, chain[1:])
+}
+
+// keyableWith is keyable for a chain of which the leaf is there in DER only.
+func keyableWith(leaf []byte, issuers []*x509.Certificate) (bytes int, ok bool) {
+	if len(leaf) == 0 || len(issuers) >= certpath.MaxChainCertificates {
+		return 0, false
+	}
+	bytes = len(leaf)
+	for _, c := range issuers {
 		if c == nil || len(c.Raw) == 0 {
 			return 0, false
 		}

@@ -206,6 +206,7 @@ func (p *population) question(now trusted) question {
 // one that is given where nobody asks a shadow.
 func (p *population) ask(t *testing.T, step int, q question, proven *certpath.Path) Verdict {
 	t.Helper()
+	recalled, ok := p.recall(t, step, q)
 	var got Verdict
 	if proven != nil {
 		got = p.cache.Rejudge(proven, q.chain, q.role, q.scope, q.trust.with)
@@ -220,6 +221,12 @@ func (p *population) ask(t *testing.T, step int, q question, proven *certpath.Pa
 	if d := shadowDifference(got.Shadow, want.Shadow); d != "" {
 		t.Fatalf("step %d: the %s of the shadow's verdict differs: %s; judged afresh: %s", step, d, describe(got), describe(want))
 	}
+	if ok != (got.Outcome == Hit) {
+		t.Fatalf("step %d: Recall() = %s, %v, where what was presented is a %v", step, describe(recalled), ok, got.Outcome)
+	}
+	if ok && (difference(recalled, want) != "" || shadowDifference(recalled.Shadow, want.Shadow) != "") {
+		t.Fatalf("step %d: Recall() = %s differs from judging afresh: %s", step, describe(recalled), describe(want))
+	}
 	if d := difference(got, bare); d != "" {
 		t.Fatalf("step %d: the %s of %s differs where there are no shadows: %s", step, d, describe(got), describe(bare))
 	}
@@ -233,6 +240,18 @@ func (p *population) ask(t *testing.T, step int, q question, proven *certpath.Pa
 		p.bare.accepted.Wait()
 	}
 	return got
+}
+
+// recall asks as for a session: with the leaf in DER only.
+func (p *population) recall(t *testing.T, step int, q question) (Verdict, bool) {
+	t.Helper()
+	chain := slices.Clone(q.chain)
+	chain[0] = nil
+	v, ok := p.cache.Recall(q.chain[0].Raw, chain, q.role, q.scope, q.trust.with)
+	if ok && (v.Outcome != Hit || !chain[0].Equal(q.chain[0])) || !ok && chain[0] != nil {
+		t.Fatalf("step %d: Recall() = %s, %v with the leaf %v", step, describe(v), ok, chain[0])
+	}
+	return v, ok
 }
 
 // tally counts what a test has seen, so that it does not prove something about

@@ -9,7 +9,7 @@ import (
 // Rejected and Links are what is held now.
 type Stats struct {
 	// Every Verify and Rejudge counts in exactly one of these, by the outcome of its
-	// verdict.
+	// verdict. So does a Recall that has one.
 	Hits, Misses, Coalesced, RejectedHits, Bypassed uint64
 	// StaleHits were found and judged afresh all the same: outside the path's
 	// validity, too old, denied or revoked by now, or of another bundle. They count in

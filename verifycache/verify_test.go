@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -433,5 +434,57 @@ func TestHitDoesNotAllocate(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("a hit allocates %v times, want 0", n)
+	}
+	presented := slices.Clone(chain)
+	if n := testing.AllocsPerRun(1000, func() {
+		if _, ok := w.cache.Recall(chain[0].Raw, presented, certpath.RoleClient, w.scope, w.snap); !ok {
+			t.Fatal("not recalled")
+		}
+	}); n != 0 {
+		t.Errorf("a hit by DER allocates %v times, want 0", n)
+	}
+}
+
+// A session that knows its leaf in DER gets the hit, and whatever is none leaves no trace.
+func TestRecallIsAHitOrNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	chain, other := w.leaf(t, prod+"/a"), w.leaf(t, prod+"/b")
+	proven := w.prove(t, chain)
+	before := w.cache.Stats()
+	ask := func(c *Cache, leaf []byte, issuers ...*x509.Certificate) (Verdict, []*x509.Certificate, bool) {
+		presented := append([]*x509.Certificate{nil}, issuers...)
+		v, ok := c.Recall(leaf, presented, certpath.RoleClient, w.scope, w.snap)
+		return v, presented, ok
+	}
+	v, presented, ok := ask(w.cache, chain[0].Raw, chain[1:]...)
+	if !ok || v.Outcome != Hit || v.Path != proven.Path || presented[0] != proven.Path.Certificates()[0] {
+		t.Fatalf("Recall() = %s, %v with the leaf %p, want a hit with that of the path", describe(v), ok, presented[0])
+	}
+	before.Hits++
+	before.SavedTime = w.cache.Stats().SavedTime
+	disabled := open(t, Options{Disabled: true, Now: w.clock.Now})
+	for claim, ask := range map[string]func() (Verdict, []*x509.Certificate, bool){
+		"a leaf that nobody has shown": func() (Verdict, []*x509.Certificate, bool) { return ask(w.cache, other[0].Raw, chain[1:]...) },
+		"other issuers":                func() (Verdict, []*x509.Certificate, bool) { return ask(w.cache, chain[0].Raw, chain[1]) },
+		"no certificate":               func() (Verdict, []*x509.Certificate, bool) { return ask(w.cache, nil, chain[1:]...) },
+		"an issuer without octets": func() (Verdict, []*x509.Certificate, bool) {
+			return ask(w.cache, chain[0].Raw, &x509.Certificate{})
+		},
+		"a cache that is disabled": func() (Verdict, []*x509.Certificate, bool) { return ask(disabled, chain[0].Raw, chain[1:]...) },
+		"an identity denied since": func() (Verdict, []*x509.Certificate, bool) {
+			was := w.snap
+			defer func() { w.snap = was }()
+			denials := []workloadid.Pattern{patternOf(t, prod+"/a")}
+			w.snap = snapshot(t, trust.NewDenyList(trust.DenyOptions{Identities: denials}), w.bundle(t, prod, nil))
+			return ask(w.cache, chain[0].Raw, chain[1:]...)
+		},
+	} {
+		if v, presented, ok := ask(); ok || presented[0] != nil {
+			t.Errorf("%s: Recall() = %s, %v with the leaf %v, want nothing", claim, describe(v), ok, presented[0])
+		}
+	}
+	if got := w.cache.Stats(); got != before {
+		t.Errorf("Stats() = %+v, want one hit and else what was before: %+v", got, before)
 	}
 }
