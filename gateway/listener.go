@@ -110,24 +110,21 @@ func (g *Gateway) observer(name string) tlsterm.Observer {
 // serve serves connections, each on a goroutine of its own, until the listener
 // is closed. It does not wait for them; the drain does.
 func (l *listener) serve() error {
-	for {
-		conn, err := l.tls.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("listener %q: %w", l.name, err)
-		}
-		c := l.newEdgeConn(conn.(*tlsterm.Conn))
+	err := l.tls.Serve(func(conn *tlsterm.Conn) {
+		c := l.newEdgeConn(conn)
 		if l.gateway.arriving != nil {
 			l.gateway.arriving()
 		}
 		if !l.gateway.register(c) {
-			c.tls.Close()
-			continue
+			conn.Close()
+			return
 		}
-		go c.serve()
+		c.serve()
+	})
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
+	return fmt.Errorf("listener %q: %w", l.name, err)
 }
 
 // Reserved reports whether a field name must not come in a spelling that hides

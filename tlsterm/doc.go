@@ -10,6 +10,7 @@
 //	})
 //	…
 //	server.Serve(l) // any server that takes a net.Listener of plain connections
+//	l.Serve(serve)  // or a function for each connection, which saves a goroutine
 //
 // # What is proven when
 //

@@ -54,15 +54,15 @@ type judgement struct {
 	snapshot trust.Digest
 }
 
-// run does the handshake and hands the connection on, or ends it.
-func (a *attempt) run() {
+// run does the handshake and returns the connection, or ends it and returns nil.
+func (a *attempt) run() *Conn {
 	reason, ok := a.arrive()
 	if !ok {
 		a.l.shaken(a)
 		a.l.shed(a.socket, reason)
 		a.socket.dropBuffer()
 		a.l.left(a.client)
-		return
+		return nil
 	}
 	tlsConn, err := a.shake()
 	var conn *Conn
@@ -76,10 +76,11 @@ func (a *attempt) run() {
 		a.socket.dropBuffer()
 		a.l.shaken(a)
 		a.l.left(a.client)
-		return
+		return nil
 	}
 	a.l.observeHandshake(a.record(conn, nil))
 	a.l.establish(a, conn)
+	return conn
 }
 
 // arrive learns who the client is and waits for its first octet. A connection

@@ -48,9 +48,11 @@ type Listener struct {
 	places      admission
 	welcome     atomic.Pointer[welcome]
 
-	ready chan *Conn
-	done  chan struct{}  // closed when no connection is accepted any more
-	loops sync.WaitGroup // the accept loop and the handshakes
+	ready   chan *Conn                  // to Accept
+	handler atomic.Pointer[func(*Conn)] // of Serve; nil while there is none
+	crew    crew
+	done    chan struct{}  // closed when no connection is accepted any more
+	loops   sync.WaitGroup // the accept loop and the handshakes
 
 	mu      sync.Mutex
 	pending map[*attempt]struct{} // in their handshake
@@ -225,10 +227,35 @@ func (l *Listener) begin(c net.Conn) {
 		l.shed(c, ShedShuttingDown)
 		return
 	}
-	go func() {
-		defer l.loops.Done()
-		a.run()
-	}()
+	if !l.crew.take(a) {
+		go l.shakeHands(a)
+	}
+}
+
+// shakeHands runs a and then others. If connections are to be served, they are on the
+// goroutine that has the stack for it by now.
+func (l *Listener) shakeHands(a *attempt) {
+	work := make(chan *attempt, 1)
+	for ; a != nil; a = l.crew.next(work) {
+		conn := a.run()
+		l.loops.Done()
+		if conn != nil {
+			l.hand(conn)
+		}
+	}
+}
+
+// hand gives c to whoever serves or accepts.
+func (l *Listener) hand(c *Conn) {
+	if serve := l.handler.Load(); serve != nil && !l.isClosed() {
+		(*serve)(c)
+		return
+	}
+	select {
+	case l.ready <- c:
+	case <-l.done:
+		_ = c.Close()
+	}
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {
@@ -274,7 +301,7 @@ func (l *Listener) shaken(a *attempt) {
 // left gives back the place of a connection.
 func (l *Listener) left(client netip.Addr) { l.places.leave(client) }
 
-// establish hands the connection that came of a to whoever accepts.
+// establish makes the connection that came of a a live one.
 func (l *Listener) establish(a *attempt, c *Conn) {
 	a.socket.settle()
 	// Set before it can fire and before anybody finds the connection.
@@ -284,11 +311,6 @@ func (l *Listener) establish(a *attempt, c *Conn) {
 	l.live[c.id] = c
 	l.mu.Unlock()
 	l.shaken(a)
-	select {
-	case l.ready <- c:
-	case <-l.done:
-		_ = c.Close()
-	}
 }
 
 // closed takes c off the live connections.
@@ -336,6 +358,23 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
+// Serve calls serve for every connection, each on a goroutine of its own, until the
+// listener is closed; then it returns an error that is net.ErrClosed. It does not wait
+// for those that are being served. serve has to close its connection, or see to it.
+//
+// It is to be called once, and instead of Accept, to which it is the cheaper alternative:
+// serve runs where the handshake ran, and no connection changes hands.
+func (l *Listener) Serve(serve func(*Conn)) error {
+	l.handler.Store(&serve)
+	for { // some may have been established before
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go serve(c.(*Conn))
+	}
+}
+
 // Addr returns the address listened on.
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 
@@ -353,6 +392,7 @@ func (l *Listener) Close() error {
 	}
 	l.checkEmpty()
 	l.mu.Unlock()
+	l.crew.close()
 
 	err := l.inner.Close()
 	if l.ownLimiter {
