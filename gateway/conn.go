@@ -100,6 +100,7 @@ func (c *edgeConn) run(by time.Time) (resting bool) {
 		switch err := c.await(limit, by); {
 		case err == nil:
 			err = c.listener.server.ServeConn(c)
+			c.finish()
 			c.settle(err)
 			if err != nil || !c.parked {
 				return false
@@ -204,6 +205,14 @@ func (c *edgeConn) end(resting *bool) {
 		c.recordRefusal(r)
 	}
 	c.listener.gateway.forget(c)
+}
+
+// finish sends the last response, if that was kept back, and the goodbye. It comes before
+// the record, which says whether the client could be reached.
+func (c *edgeConn) finish() {
+	if err := c.tls.Finish(c.listener.options.WriteTimeout); err != nil && c.writeErr == nil {
+		c.writeErr = err
+	}
 }
 
 var errPanicked = errors.New("panic while serving a connection")

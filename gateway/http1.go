@@ -125,6 +125,9 @@ func (x *exchange) end() {
 	}
 	if closing {
 		ctx.SetConnectionClose()
+		if !x.streaming {
+			conn.tls.Hold() // this response leaves with the goodbye
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ type socket struct {
 	// records bounds reads after the handshake. Used by the goroutine that reads.
 	records records
 
+	// last is non-nil while what is written is kept back; see [Conn.Hold].
+	last atomic.Pointer[lastWords]
+
 	// closeBy, if set, bounds write deadlines: the moment, in Unix nanoseconds, by
 	// which the last words must be said. crypto/tls allows close_notify five
 	// seconds, which is long where many peers are stuck.
@@ -119,6 +122,14 @@ func (s *socket) readGated(b []byte) (n int, err error) {
 func (s *socket) Write(b []byte) (int, error) {
 	if s.gate != nil {
 		s.gate.leave()
+	}
+	if last := s.last.Load(); last != nil {
+		if last.keep(b) {
+			return len(b), nil
+		}
+		if err := s.release(); err != nil {
+			return 0, err
+		}
 	}
 	return s.Conn.Write(b)
 }
