@@ -3,6 +3,7 @@ package verifycache
 import (
 	"bytes"
 	"crypto/x509"
+	"sync/atomic"
 	"time"
 
 	"verigate/assurance"
@@ -12,7 +13,7 @@ import (
 )
 
 // answer is what one bundle, the live one or its shadow, says about a chain, and
-// all that this depends on. It is immutable once it is kept.
+// all that this depends on. It is immutable once it is kept, but for what is atomic.
 type answer struct {
 	Shadow // path and grade, or the reason of the rejection
 
@@ -28,12 +29,23 @@ type answer struct {
 	span     span
 	changes  time.Time // as in steady, and when the grade does; zero if never
 	judgedAt time.Time // by the wall clock alone
+
+	// looked is where the path of an acceptance was last looked up.
+	looked atomic.Pointer[looked]
 }
 
-// ask judges the chain afresh, as that of id, by bundle, which is nil if there is
-// none for its origin.
-func (q query) ask(id workloadid.ID, bundle *trust.Bundle, now time.Time) *answer {
-	a := &answer{judgedAt: now.Round(0), span: steady(q.chain, bundle, now)}
+// looked is that nothing speaks against a path: no list with these digests, at no
+// moment of the span. What was looked up once in lists that stay as they are need not be
+// looked up for every hit, which would take a quarter of it.
+type looked struct {
+	crls, deny trust.Digest
+	span       span
+}
+
+// ask judges the chain afresh into a, which is empty: as that of id, by bundle, which is
+// nil if there is none for its origin.
+func (q query) ask(a *answer, id workloadid.ID, bundle *trust.Bundle, now time.Time) {
+	a.judgedAt, a.span = now.Round(0), steady(q.chain, bundle, now)
 	a.Path, a.Err = q.validate(id, bundle, now)
 	if a.Err == nil {
 		a.by = bundle.Digest()
@@ -45,7 +57,7 @@ func (q query) ask(id workloadid.ID, bundle *trust.Bundle, now time.Time) *answe
 	}
 	a.changes = a.span.before
 	if bundle == nil {
-		return a
+		return
 	}
 	// On a hit, the path of an acceptance is looked up in the CRLs of that moment.
 	// That is all if there was no other path to take. Else, and for a rejection, the
@@ -58,7 +70,6 @@ func (q query) ask(id workloadid.ID, bundle *trust.Bundle, now time.Time) *answe
 	if a.Err != nil && bundle.Options().Assurance != nil {
 		a.span.begin(now)
 	}
-	return a
 }
 
 // assess grades the path, and rejects it if that is below what its trust domain
@@ -99,7 +110,8 @@ func isForked(chain []*x509.Certificate, path *certpath.Path, bundle *trust.Bund
 }
 
 // current reports whether asking bundle afresh at now, with snap around it, would
-// give the same answer. It does not allocate unless a certificate was revoked.
+// give the same answer. It does not allocate unless a certificate was revoked, or the path
+// is looked up in lists in which it was not before.
 //
 // The bundle is compared by content and nothing else: equal pointers would save
 // the comparison of 32 octets and make every entry hold on to its snapshot.
@@ -119,11 +131,27 @@ func (a *answer) current(bundle *trust.Bundle, snap *trust.Snapshot, now time.Ti
 	if now.Before(a.judgedAt) && !a.gradesAlike(bundle, now) {
 		return false
 	}
+	return a.isClear(bundle, snap.Deny(), now)
+}
+
+// isClear reports whether neither the CRLs of bundle nor the deny-list speak against the
+// path at now. Both are compared by content, as bundles are.
+func (a *answer) isClear(bundle *trust.Bundle, deny *trust.DenyList, now time.Time) bool {
+	crls := bundle.CRLs()
+	if l := a.looked.Load(); l != nil && l.crls == crls.Digest() && l.deny == deny.Digest() && l.span.contains(now) {
+		return true
+	}
 	if certpath.CheckRevocation(a.Path, bundle, now) != nil {
 		return false
 	}
-	_, _, denied := snap.Deny().Find(a.Path.ID(), a.Path.Refs())
-	return !denied
+	if _, _, denied := deny.Find(a.Path.ID(), a.Path.Refs()); denied {
+		return false
+	}
+	l := &looked{crls: crls.Digest(), deny: deny.Digest()}
+	l.span.begin(now)
+	l.span.end(bundle.RevocationBoundary(now.Add(-1)))
+	a.looked.Store(l)
+	return true
 }
 
 // gradesAlike is for a clock that was set back. A profile says until when a grade

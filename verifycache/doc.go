@@ -45,7 +45,8 @@
 // Each hit compares the wall clock with the span in which no certificate of the
 // chain and no anchor begins or ceases to be valid and the grade stays, the path's
 // expiry included (CACHE-03), and looks every element of the path up in the CRLs and,
-// with the identifier, in the deny-list of the snapshot given. CRLs and deny-list are
+// with the identifier, in the deny-list of the snapshot given; in lists of the same
+// content once, until one of them comes into force or goes stale. CRLs and deny-list are
 // no part of the entry: when they change, entries stay and are looked up in the new
 // ones. An entry that fails any of this is judged afresh. docs/cache-key.md has the
 // reasons.

@@ -47,7 +47,8 @@ func (e *entry) askShadow(q query, s *trust.Bundle, now time.Time) *Shadow {
 	if path := e.live.Path; path != nil {
 		q = q.holding(path)
 	}
-	a := q.ask(e.id, s, now)
+	a := new(answer)
+	q.ask(a, e.id, s, now)
 	// A rejection holds on to no certificate, unless the shadow accepts. Those who
 	// can make that happen could have it hold on to a lot.
 	if e.live.Path == nil && a.Path != nil {

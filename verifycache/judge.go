@@ -53,7 +53,8 @@ func (c *Cache) judge(q query, outcome Outcome, now time.Time) (Verdict, *entry)
 		return Verdict{Err: fault, Outcome: outcome, IdentifyDuration: identified.Sub(now)}, e
 	}
 	bundle := q.snap.Bundle(id.Origin())
-	e := &entry{id: id, origin: id.Origin(), live: *q.ask(id, bundle, now)}
+	e := &entry{id: id, origin: id.Origin()}
+	q.ask(&e.live, id, bundle, now)
 	judged := c.now()
 	e.took = judged.Sub(now)
 

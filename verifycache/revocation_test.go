@@ -195,3 +195,33 @@ func TestRejectionEndsWhenItsCRLsChange(t *testing.T) {
 		t.Errorf("a clock that was set back into the CRLs' time: %v by %v, want acceptance", v.Err, v.Outcome)
 	}
 }
+
+// What was looked up once is not looked up again in the same lists, while they say the
+// same: a CRL that is not in force yet, by a clock that was set back, clears nobody.
+func TestClockSetBackBeforeACRL(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	chain, start := w.leaf(t, prod+"/a"), w.clock.Now()
+	w.prove(t, chain)
+	var listings []listing
+	for _, ca := range []*devpki.CA{w.root, w.upper, w.issuing} {
+		listings = append(listings, listing{issuer: ca, from: start, until: start.Add(10 * time.Minute)})
+	}
+	set := crls(t, trust.CRLOptions{}, listings...)
+	w.trusting(t, func(o *trust.BundleOptions) { o.CRLs = set })
+	for _, step := range []struct {
+		at      time.Duration
+		outcome Outcome
+		reason  certpath.Reason
+	}{
+		{5 * time.Minute, Hit, certpath.ReasonNone},
+		{5*time.Minute + time.Second, Hit, certpath.ReasonNone},
+		{-time.Minute, Miss, certpath.ReasonRevocationUnknown},
+		{6 * time.Minute, Hit, certpath.ReasonNone},
+		{11 * time.Minute, Miss, certpath.ReasonRevocationStale},
+		{7 * time.Minute, Hit, certpath.ReasonNone},
+	} {
+		w.clock.Set(start.Add(step.at))
+		w.want(t, chain, step.outcome, step.reason)
+	}
+}
