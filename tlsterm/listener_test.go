@@ -154,7 +154,7 @@ func TestListenerSurvivesFailingAccepts(t *testing.T) {
 func TestSlowClientsHoldNoToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, verifycache.Options{})
-	l, r := w.start(t, func(o *Options) { o.HandshakeTokens = 1 })
+	l, r := w.start(t, func(o *Options) { o.Limiter = newTestLimiter(t, 1, 1<<62) })
 	echo(l)
 	first := hello(t, w)
 	const slow = 50
