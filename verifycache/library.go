@@ -43,7 +43,9 @@ type library struct {
 	mu     sync.RWMutex
 	now    *generation
 	before *generation // what now takes the place of; nil once that is empty
-	moves  sync.WaitGroup
+
+	growing atomic.Bool // from when a generation is opened until it has all entries
+	moves   sync.WaitGroup
 }
 
 // generation is the library in one of its sizes.
@@ -100,28 +102,35 @@ func (l *library) Set(e *entry, ttl time.Duration) bool {
 	l.mu.RLock()
 	g := l.now
 	taken := g.SetWithTTL(e.key[:], e, e.cost, ttl)
-	scarce := l.before == nil && g.entries < l.max && g.RemainingCost() < int64(g.entries/spare)
+	scarce := g.entries < l.max && g.RemainingCost() < int64(g.entries/spare)
 	l.mu.RUnlock()
-	if scarce {
+	if scarce && l.growing.CompareAndSwap(false, true) {
 		l.grow(g)
 	}
 	return taken
 }
 
-// grow puts a larger generation in the place of g.
-func (l *library) grow(g *generation) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.now != g || l.before != nil {
-		return // somebody else did
-	}
-	// It fails for numbers that are not positive, and these are.
-	next, err := l.open(min(growth*g.entries, l.max))
-	if err != nil {
+// grow puts a larger generation in the place of from, unless that has happened. The
+// caller has set growing.
+func (l *library) grow(from *generation) {
+	l.mu.RLock()
+	grown := l.now != from
+	l.mu.RUnlock()
+	if grown {
+		l.growing.Store(false)
 		return
 	}
-	l.before, l.now = g, next
-	l.moves.Go(func() { l.move(g, next) })
+	// Megabytes are set up before anybody is kept out. It fails for numbers that are not
+	// positive, and these are.
+	to, err := l.open(min(growth*from.entries, l.max))
+	if err != nil {
+		l.growing.Store(false)
+		return
+	}
+	l.mu.Lock()
+	l.before, l.now = from, to
+	l.mu.Unlock()
+	l.moves.Go(func() { l.move(from, to) })
 }
 
 // move moves the entries from one generation to the next. Until that is done, they
@@ -150,6 +159,7 @@ func (l *library) move(from, to *generation) {
 	l.mu.Lock()
 	l.before = nil
 	l.mu.Unlock()
+	l.growing.Store(false)
 	from.retired.Store(true)
 	from.Close()
 }
