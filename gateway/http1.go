@@ -236,10 +236,6 @@ func (x *exchange) forward(decision *Decision) {
 	x.streaming = response.IsBodyStream()
 	response.Header.Del(requestIDName) // every occurrence; Set replaces the first
 	response.Header.Set(requestIDName, x.record.ID)
-	if len(response.Header.Peek(fasthttp.HeaderDate)) == 0 {
-		// A recipient with a clock has to add it (RFC 9110 §6.6.1).
-		response.Header.SetBytesV(fasthttp.HeaderDate, fasthttp.AppendHTTPDate(nil, time.Now()))
-	}
 	x.finish(telemetry.DecisionAllowed, response.StatusCode(), "")
 }
 

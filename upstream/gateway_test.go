@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -85,6 +87,50 @@ func TestCallersConnectionIsItsOwn(t *testing.T) {
 		if got := resp.Header.Peek("Content-Type"); len(got) != 0 {
 			t.Errorf("the response gained a content type: %q", got)
 		}
+	}
+}
+
+// A backend's Date is passed on, and one without a clock gets ours (RFC 9110 §6.6.1).
+func TestResponseHasADate(t *testing.T) {
+	t.Parallel()
+	const theirs = "Sun, 06 Nov 1994 08:49:37 GMT"
+	for name, tt := range map[string]struct {
+		pieces []string
+		want   string // "" is ours
+	}{
+		"theirs":                       {[]string{"HTTP/1.1 200 OK\r\ndate: " + theirs + "\r\nContent-Length: 0\r\n\r\n"}, theirs},
+		"theirs, in pieces":            {[]string{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDa", "te: " + theirs + "\r\n\r\n"}, theirs},
+		"theirs, behind an interim":    {[]string{"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nDate: " + theirs + "\r\nContent-Length: 0\r\n\r\n"}, theirs},
+		"none":                         {[]string{ok}, ""},
+		"none, in pieces":              {[]string{"HTTP/1.1 200 OK\r\nContent-Le", "ngth: 0\r\n\r\n"}, ""},
+		"none, with bare line feeds":   {[]string{"HTTP/1.1 200 OK\nContent-Length: 0\n\n"}, ""},
+		"none, and one in the content": {[]string{"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ndate: x\n"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln := script(t, func(_ int, c net.Conn, in *bufio.Reader) {
+				readRequest(in)
+				for _, piece := range tt.pieces {
+					io.WriteString(c, piece)
+				}
+				readRequest(in) // until the gateway closes
+			})
+			c, in := connect(t, gateway(t, open(t, plainOptions(ln.addr()))))
+			before := time.Now().Truncate(time.Second)
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dates := resp.Header.Values("Date")
+			if len(dates) != 1 || tt.want != "" && dates[0] != tt.want {
+				t.Fatalf("Date: %q, want one, %q", dates, tt.want)
+			}
+			// fasthttp renews its date every second, on a goroutine that may be late.
+			if at, err := http.ParseTime(dates[0]); tt.want == "" && (err != nil || at.Before(before.Add(-time.Minute))) {
+				t.Errorf("Date: %q at %v", dates[0], before)
+			}
+		})
 	}
 }
 

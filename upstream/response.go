@@ -47,6 +47,12 @@ func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response) *Error {
 		return c.broken(err)
 	}
 	c.answered = true
+	if !dated(in) {
+		// A recipient with a clock has to add a Date (RFC 9110 §6.6.1). fasthttp keeps one
+		// and writes it unless it was told not to, which this alone takes back: it takes
+		// no Date from anybody else.
+		resp.Header.Reset()
+	}
 	if err := resp.Header.Read(in); err != nil {
 		return c.brokenHeader(err)
 	}
@@ -63,6 +69,35 @@ func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response) *Error {
 		return c.fault(ReasonProtocol, errInterim)
 	}
 	return nil
+}
+
+// dated reports whether the header block that arrives next needs no Date: it has one, or
+// is of an interim response, which goes nowhere. It waits for the block, and leaves it
+// to whoever reads it to say what is wrong with it.
+func dated(in *bufio.Reader) bool {
+	const name, status = "date:", len("HTTP/1.1 ")
+	for at := 0; ; {
+		arrived, _ := in.Peek(in.Buffered())
+		end := bytes.IndexByte(arrived[at:], '\n')
+		if end < 0 {
+			if _, err := in.Peek(len(arrived) + 1); err != nil {
+				return true
+			}
+			continue
+		}
+		line, first := arrived[at:at+end], at == 0
+		at += end + 1
+		switch {
+		case first:
+			if len(line) > status && line[status] == '1' {
+				return true
+			}
+		case len(line) == 0, len(line) == 1 && line[0] == '\r':
+			return false
+		case len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)):
+			return true
+		}
+	}
 }
 
 func (c *conn) fault(reason string, err error) *Error {
