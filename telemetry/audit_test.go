@@ -477,7 +477,8 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	h, e := accepted(t)
 	failed := shadowed(refused(t), certpath.ReasonNone)
 	again, provenAgain := resumed(t)
-	denied := *r
+	denied, remembered := *r, *r
+	remembered.Memo = new(Memo)
 	denied.Decision, denied.Reason, denied.Status = DecisionDenied, "policy_denied", 403
 	for range 64 { // each slot of the ring grows to its size once
 		tel.Request(&denied)
@@ -488,6 +489,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 		f    func()
 	}{
 		{"Request", func() { tel.Request(r) }},
+		{"Request with a Memo", func() { tel.Request(&remembered) }},
 		{"Request that was denied", func() { tel.Request(&denied) }},
 		{"TraceBytes and AppendTraceParent", func() { tr := tel.TraceBytes(parent); _ = tr.AppendTraceParent(field[:0]) }},
 		{"handshake", func() { tel.handshake(h, e) }},

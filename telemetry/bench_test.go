@@ -21,6 +21,17 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
+// The same on a connection that remembers the request before.
+func BenchmarkRequestRemembered(b *testing.B) {
+	tel := start(b, func(o *Options) { o.Audit.Writer = io.Discard })
+	r := served(b)
+	r.Memo = new(Memo)
+	b.ReportAllocs()
+	for b.Loop() {
+		tel.Request(r)
+	}
+}
+
 // A request that was denied, which is remembered besides.
 func BenchmarkRequestDenied(b *testing.B) {
 	tel := start(b, func(o *Options) { o.Audit.Writer = io.Discard })

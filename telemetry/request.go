@@ -59,6 +59,9 @@ type Request struct {
 	Total, Policy, UpstreamTime time.Duration
 
 	Trace Trace // from [Telemetry.Trace]; zero: one that begins here
+
+	// Memo, which may be nil, is the connection's. It makes recording cheaper.
+	Memo *Memo
 }
 
 // Request records one request: its metrics, its spans if it is sampled, and its
@@ -104,12 +107,7 @@ func (t *Telemetry) measureRequest(r *Request, tr Trace) {
 	if r.Status >= 100 && r.Status <= 599 {
 		k.status = uint16(r.Status)
 	}
-	s := t.requests.get(k)
-	if s == nil {
-		s = t.newRequestSeries(k)
-		k.route, k.upstream, k.reason = strings.Clone(k.route), strings.Clone(k.upstream), strings.Clone(k.reason)
-		s = t.requests.put(k, s)
-	}
+	s := t.requestSeries(k, r.Memo)
 	s.duration.observe(r.Total)
 	if tr.sampled {
 		s.duration.exemplar.Store(&exemplar{value: r.Total, at: r.Start.Add(r.Total), trace: tr})
@@ -122,6 +120,24 @@ func (t *Telemetry) measureRequest(r *Request, tr Trace) {
 		s.upstream.observe(r.UpstreamTime)
 	}
 	s.decision.add(1)
+}
+
+// requestSeries returns the series of k. A connection mostly asks for the same ones as
+// before.
+func (t *Telemetry) requestSeries(k requestKey, memo *Memo) *requestSeries {
+	if memo != nil && memo.series != nil && memo.key == k {
+		return memo.series
+	}
+	s := t.requests.get(k)
+	if s == nil {
+		s = t.newRequestSeries(k)
+		k.route, k.upstream, k.reason = strings.Clone(k.route), strings.Clone(k.upstream), strings.Clone(k.reason)
+		s = t.requests.put(k, s)
+	}
+	if memo != nil {
+		memo.key, memo.series = k, s
+	}
+	return s
 }
 
 func (t *Telemetry) newRequestSeries(k requestKey) *requestSeries {
@@ -186,18 +202,16 @@ func (l *line) request(r *Request, tr Trace) {
 	l.text("reason", r.Reason, maxShortField)
 	l.number("status", int64(r.Status))
 	l.text("request_id", r.ID, maxShortField)
-	l.text("listener", r.Listener, maxShortField)
-	l.unsigned("connection", r.ConnID)
-	l.text("remote", r.Remote, maxShortField)
-	l.text("sni", r.SNI, maxShortField)
-	l.boolean("authenticated", !r.Caller.IsZero())
-	l.text("identity", r.Caller.String(), maxField)
-	if r.Caller.IsZero() {
-		l.text("claimed_identity", r.ClaimedID.String(), maxField)
+	caller := callerPart{
+		listener: r.Listener, connID: r.ConnID, remote: r.Remote, sni: r.SNI,
+		caller: r.Caller, claimed: r.ClaimedID, grade: r.Grade, findings: r.Findings,
+	}
+	target := targetPart{upstream: r.Upstream, endpoint: r.Endpoint, identity: r.UpstreamID}
+	memo := r.Memo
+	if memo == nil {
+		caller.write(l)
 	} else {
-		l.text("trust_domain", r.Caller.Origin().String(), maxShortField)
-		l.grade(r.Grade)
-		l.findings(r.Findings)
+		memo.caller.write(l, &caller, (*callerPart).write)
 	}
 	l.text("protocol", r.Proto, maxShortField)
 	l.text("method", r.Method, maxShortField)
@@ -206,9 +220,11 @@ func (l *line) request(r *Request, tr Trace) {
 	l.text("route", r.Route, maxShortField)
 	l.text("rule", r.Rule, maxField)
 	l.text("missing", strings.Join(r.Missing, "; "), maxShortField)
-	l.text("upstream", r.Upstream, maxShortField)
-	l.text("endpoint", r.Endpoint, maxShortField)
-	l.text("upstream_identity", r.UpstreamID.String(), maxField)
+	if memo == nil {
+		target.write(l)
+	} else {
+		memo.target.write(l, &target, (*targetPart).write)
+	}
 	l.number("bytes_in", r.BytesIn)
 	l.number("bytes_out", r.BytesOut)
 	l.number("duration_ns", int64(r.Total))
