@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"verigate/http1gate"
+	"verigate/telemetry"
 	"verigate/tlsterm"
 	"verigate/upstream"
 )
@@ -64,6 +65,34 @@ type edgeConn struct {
 	writeErr        error     // of the first write that failed
 	readBy, writeBy time.Time // deadlines as set
 	spelled         names
+	memo            *memo // nil while it rests
+}
+
+// memo is what a connection that serves remembers from one request to the next,
+// because they are mostly alike.
+type memo struct {
+	recorded telemetry.Memo
+	now      time.Time // a reading of the clock from a moment ago; zero: there is none
+}
+
+// memos are reused. What another connection left in one is of no use and no harm:
+// everything in it says what it is about.
+var memos = sync.Pool{New: func() any { return new(memo) }}
+
+// remember makes sure that there is a memo.
+func (c *edgeConn) remember() {
+	if c.memo == nil {
+		c.memo = memos.Get().(*memo)
+	}
+}
+
+// forget gives the memo back.
+func (c *edgeConn) forget() {
+	if c.memo != nil {
+		c.memo.now = time.Time{}
+		memos.Put(c.memo)
+		c.memo = nil
+	}
 }
 
 func (l *listener) newEdgeConn(conn *tlsterm.Conn) *edgeConn {
@@ -119,6 +148,7 @@ func (c *edgeConn) run(by time.Time) (resting bool) {
 			if c.gate.SetReadDeadline(by) != nil || c.ending() {
 				return false
 			}
+			c.forget()
 			go c.rest(by)
 			return true
 		}
@@ -194,6 +224,7 @@ func (c *edgeConn) end(resting *bool) {
 		return
 	}
 	c.settle(failure)
+	c.forget()
 	if c.unread || c.gate.Violation() != nil {
 		// Closing with octets unread makes the kernel send RST, which would overtake
 		// the response.
@@ -223,6 +254,8 @@ func (c *edgeConn) state(s fasthttp.ConnState) {
 	case fasthttp.StateActive:
 		c.occupy()
 		c.began, c.readErr = time.Now(), nil
+		c.remember()
+		c.memo.now = time.Time{}
 	case fasthttp.StateIdle: // the response is flushed
 		c.settle(nil)
 		c.busy.Store(false)
@@ -271,9 +304,20 @@ func (c *edgeConn) readIdle(p []byte) (int, error) {
 	return n, err
 }
 
+// takeNow returns what time it is: a reading from a moment ago, which serves once, or
+// else one that it makes.
+func (c *edgeConn) takeNow() time.Time {
+	if c.memo == nil || c.memo.now.IsZero() {
+		return time.Now()
+	}
+	now := c.memo.now
+	c.memo.now = time.Time{}
+	return now
+}
+
 // readWithin makes reads fail that wait longer than limit.
 func (c *edgeConn) readWithin(limit time.Duration) error {
-	now := time.Now()
+	now := c.takeNow()
 	if left := c.readBy.Sub(now); left >= limit && left <= limit+limit/deadlineSlack {
 		return nil
 	}
@@ -284,7 +328,7 @@ func (c *edgeConn) readWithin(limit time.Duration) error {
 // Write implements [net.Conn]. A client must take something off our hands within
 // every WriteTimeout; how long the whole response takes is its own affair.
 func (c *edgeConn) Write(p []byte) (int, error) {
-	limit, now := c.listener.options.WriteTimeout, time.Now()
+	limit, now := c.listener.options.WriteTimeout, c.takeNow()
 	if c.writeBy.Sub(now) < limit {
 		c.writeBy = now.Add(limit + limit/deadlineSlack)
 		if err := c.tls.SetWriteDeadline(c.writeBy); err != nil {

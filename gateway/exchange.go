@@ -33,6 +33,8 @@ type exchange struct {
 	grade assurance.Grade
 
 	fields    []byte // that the backend gets from the gateway itself; the memory is kept
+	ids       string // for this request and those that use the memory after it
+	mentions  mentions
 	decided   time.Time
 	streaming bool // the response's body comes from the backend while it is sent
 	closing   bool // the connection ends with this response
@@ -54,7 +56,7 @@ func (c *edgeConn) newExchange(start time.Time) *exchange {
 	x.conn = c
 	r := &x.record
 	r.Start = start
-	r.ID = newRequestID()
+	r.ID = x.newID()
 	r.Listener = c.listener.name
 	r.ConnID = c.tls.ID()
 	r.Remote = c.remote
@@ -67,18 +69,33 @@ func (c *edgeConn) newExchange(start time.Time) *exchange {
 	} else {
 		r.ClaimedID = c.tls.Handshake().Verdict.ID // admitted although it was rejected
 	}
+	c.remember()
+	r.Memo = &c.memo.recorded
 	c.exchange, c.sent = x, 0
 	return x
 }
 
-// newRequestID returns a correlation id: unique, and saying nothing about how
-// many requests there are.
-func newRequestID() string {
-	var raw [16]byte
-	binary.NativeEndian.PutUint64(raw[:8], rand.Uint64())
-	binary.NativeEndian.PutUint64(raw[8:], rand.Uint64())
-	var digits [32]byte
-	return string(hex.AppendEncode(digits[:0], raw[:]))
+const (
+	idBytes    = 32 // of a correlation id
+	idsAtATime = 16
+)
+
+// newID returns a correlation id: unique, and saying nothing about how many requests
+// there are. Ids are made a few at a time, because each would be an allocation.
+func (x *exchange) newID() string {
+	if x.ids == "" {
+		var digits [idsAtATime * idBytes]byte
+		for at := 0; at < len(digits); at += idBytes {
+			var raw [idBytes / 2]byte
+			binary.NativeEndian.PutUint64(raw[:8], rand.Uint64())
+			binary.NativeEndian.PutUint64(raw[8:], rand.Uint64())
+			hex.Encode(digits[at:], raw[:])
+		}
+		x.ids = string(digits[:])
+	}
+	id := x.ids[:idBytes]
+	x.ids = x.ids[idBytes:]
+	return id
 }
 
 // finish completes the record but for what only the end of the response tells.
@@ -103,6 +120,7 @@ func (c *edgeConn) settle(err error) {
 func (x *exchange) conclude(err error) {
 	c, r := x.conn, &x.record
 	now := time.Now()
+	c.memo.now = now // the wait for the next request begins
 	r.BytesIn, r.BytesOut = c.received, c.sent
 	c.received = 0
 	r.Total = now.Sub(r.Start)
@@ -137,11 +155,11 @@ func (x *exchange) interrupted(reason string) {
 }
 
 func (x *exchange) free() {
-	header, fields := x.question.Header, x.fields[:0]
+	header, fields, ids := x.question.Header, x.fields[:0], x.ids
 	if cap(fields) > maxKeptFields {
 		fields = nil
 	}
-	*x = exchange{fields: fields}
+	*x = exchange{fields: fields, ids: ids}
 	x.question.Header = header
 	exchanges.Put(x)
 }

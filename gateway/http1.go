@@ -18,7 +18,9 @@ import (
 )
 
 const (
-	requestIDName = "X-Request-Id"
+	requestIDName   = "X-Request-Id"
+	traceParentName = "Traceparent"
+	traceStateName  = "Tracestate"
 
 	// maxTraceState bounds what of a caller's tracestate is passed on: W3C Trace
 	// Context §3.3.1.5 asks for 512 octets at least, and nobody needs more (AUD-09).
@@ -88,11 +90,35 @@ func (l *listener) begin(ctx *fasthttp.RequestCtx) *exchange {
 	r.Host = conn.spelled.hostOf(header.Host())
 	r.Path = conn.spelled.pathOf(targetPath(header.RequestURI()))
 	r.Proto = protocolName(header)
-	x.closing = asksToClose(header)
+	x.mentions = mentioned(header)
+	x.closing = x.mentions.connection && asksToClose(header)
 	if r.Trace.IsZero() {
 		r.Trace = l.gateway.options.Telemetry.TraceBytes(x.receivedTrace())
 	}
 	return x
+}
+
+// mentions says which fields a request came with, of those that are looked for one by
+// one. Most requests have none of them, and to look for one costs as much as to look
+// over all.
+type mentions struct{ connection, requestID, traceParent, traceState bool }
+
+func mentioned(header *fasthttp.RequestHeader) (m mentions) {
+	// As received: fasthttp's own iteration takes cookies apart and spells them anew. The
+	// gate has made sure that every line is a name, a colon and a value.
+	for rest := header.RawHeaders(); len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		switch len(name) {
+		case len(fasthttp.HeaderConnection), len(traceParentName), len(requestIDName):
+			m.connection = m.connection || bytes.EqualFold(name, []byte(fasthttp.HeaderConnection))
+			m.requestID = m.requestID || bytes.EqualFold(name, []byte(requestIDName))
+			m.traceParent = m.traceParent || bytes.EqualFold(name, []byte(traceParentName))
+			m.traceState = m.traceState || bytes.EqualFold(name, []byte(traceStateName))
+		}
+	}
+	return m
 }
 
 // asksToClose reports whether a Connection field has the option "close" next to
@@ -229,13 +255,16 @@ func (x *exchange) forward(decision *Decision) {
 		x.failed(err)
 		return
 	}
+	if !response.IsBodyStream() {
+		x.conn.memo.now = x.decided.Add(result.Duration) // what is left to do takes a microsecond or two
+	}
 	handoff.FilterResponse(&response.Header)
 	if x.record.Proto == "HTTP/1.0" && !x.held() {
 		return
 	}
 	x.streaming = response.IsBodyStream()
 	response.Header.Del(requestIDName) // every occurrence; Set replaces the first
-	response.Header.Set(requestIDName, x.record.ID)
+	response.Header.SetCanonical([]byte(requestIDName), []byte(x.record.ID))
 	x.finish(telemetry.DecisionAllowed, response.StatusCode(), "")
 }
 
@@ -243,13 +272,17 @@ func (x *exchange) forward(decision *Decision) {
 // (FWD-03): what the caller said is gone before ours is added.
 func (x *exchange) convey(backend *Backend) {
 	header, conn := &x.ctx.Request.Header, x.conn
-	keepState := x.keepsTraceState()
+	keepState := x.mentions.traceState && x.keepsTraceState()
 
 	handoff.StripRequest(header, x.path.ID().Origin() == backend.Origin)
-	header.Del(requestIDName)
-	header.Del("Traceparent")
-	if !keepState {
-		header.Del("Tracestate")
+	if x.mentions.requestID {
+		header.Del(requestIDName)
+	}
+	if x.mentions.traceParent {
+		header.Del(traceParentName)
+	}
+	if x.mentions.traceState && !keepState {
+		header.Del(traceStateName)
 	}
 
 	if conn.spelled.sent != "" {
@@ -258,14 +291,17 @@ func (x *exchange) convey(backend *Backend) {
 	fields := backend.Handoff.Append(x.fields[:0], handoff.Caller{Path: x.path, Grade: x.grade})
 	fields = handoff.AppendForwarded(fields, conn.remote, x.record.Host)
 	fields = append(append(fields, requestIDName+": "...), x.record.ID...)
-	fields = x.record.Trace.AppendTraceParent(append(fields, "\r\nTraceparent: "...))
+	fields = x.record.Trace.AppendTraceParent(append(fields, "\r\n"+traceParentName+": "...))
 	x.fields = append(fields, "\r\n"...)
 }
 
 // receivedTrace returns the traceparent that the caller sent. More than one is
 // none (W3C Trace Context §3.2).
 func (x *exchange) receivedTrace() []byte {
-	if values := x.ctx.Request.Header.PeekAll("Traceparent"); len(values) == 1 {
+	if !x.mentions.traceParent {
+		return nil
+	}
+	if values := x.ctx.Request.Header.PeekAll(traceParentName); len(values) == 1 {
 		return values[0]
 	}
 	return nil
@@ -276,7 +312,7 @@ func (x *exchange) receivedTrace() []byte {
 func (x *exchange) keepsTraceState() bool {
 	header := &x.ctx.Request.Header
 	size := 0
-	for _, value := range header.PeekAll("Tracestate") {
+	for _, value := range header.PeekAll(traceStateName) {
 		size += len(value)
 	}
 	if size == 0 || size > maxTraceState {
