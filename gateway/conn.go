@@ -72,6 +72,7 @@ type edgeConn struct {
 // because they are mostly alike.
 type memo struct {
 	recorded telemetry.Memo
+	granted  granted
 	now      time.Time // a reading of the clock from a moment ago; zero: there is none
 }
 

@@ -33,6 +33,11 @@ func (p *Program) Decide(q *Question) Decision { return Decide(p.routes, p.polic
 // Decide answers q: which route, and whether the caller may use it. `gateway
 // explain` asks here too, without any backend.
 func Decide(routes *routing.Table, rules *policy.Policy, q *Question) Decision {
+	return decide(routes, rules, q, new(granted))
+}
+
+// decide is Decide for who was granted last before.
+func decide(routes *routing.Table, rules *policy.Policy, q *Question, last *granted) Decision {
 	// A connection opened for one virtual host must not be used to reach another
 	// with other rules (TLS-10, RFC 9110 §7.4).
 	if !routes.SameScope(q.SNI, q.Host) {
@@ -44,11 +49,31 @@ func Decide(routes *routing.Table, rules *policy.Policy, q *Question) Decision {
 	if route == nil {
 		return Decision{Reason: ReasonNoRoute} // never a default backend (ROUTE-02)
 	}
-	grant, denial := rules.Authorize(q.Subject, route, q.Method)
+	grant, denial := last.authorize(rules, q.Subject, route, q.Method)
 	if denial != nil {
 		return Decision{Reason: denialReason(denial.Reason), Route: route, Denial: denial}
 	}
 	return Decision{Route: route, Grant: grant}
+}
+
+// granted remembers a grant and what it was made of. [policy.Policy.Authorize] looks at
+// nothing else, not even at the clock, so that it would grant the same again. The zero
+// granted remembers nothing.
+type granted struct {
+	rules  *policy.Policy
+	method string
+	grant  policy.Grant
+}
+
+func (g *granted) authorize(rules *policy.Policy, s policy.Subject, route *routing.Route, method string) (policy.Grant, *policy.Denial) {
+	if g.rules == rules && g.grant.Route() == route && g.method == method && g.grant.Subject() == s && !g.grant.IsZero() {
+		return g.grant, nil
+	}
+	grant, denial := rules.Authorize(s, route, method)
+	if denial == nil {
+		*g = granted{rules: rules, method: method, grant: grant}
+	}
+	return grant, denial
 }
 
 func denialReason(r policy.Reason) Reason {

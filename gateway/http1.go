@@ -216,7 +216,7 @@ func (x *exchange) decide(now time.Time) Decision {
 	q, r := &x.question, &x.record
 	q.Subject = policy.Subject{ID: x.path.ID(), Grade: x.grade}
 	q.SNI, q.Host, q.Path, q.Method = r.SNI, r.Host, r.Path, r.Method
-	decision := x.program.Decide(q)
+	decision := decide(x.program.routes, x.program.policy, q, &x.conn.memo.granted)
 	x.decided = time.Now()
 	r.Policy = x.decided.Sub(now)
 	if decision.Route != nil {
