@@ -27,7 +27,7 @@ func queue(t *testing.T, l *Limiter, begun bool, first, n int) <-chan int {
 	return served
 }
 
-func newTestLimiter(t *testing.T, tokens int, lifoFrom time.Duration) *Limiter {
+func newTestLimiter(t testing.TB, tokens int, lifoFrom time.Duration) *Limiter {
 	t.Helper()
 	l := must(NewLimiter(tokens))(t)
 	l.maxWait, l.lifoFrom = time.Hour, lifoFrom

@@ -175,6 +175,9 @@ func (w *world) startOn(t testing.TB, inner net.Listener, edit func(*Options)) (
 	if edit != nil {
 		edit(&o)
 	}
+	if o.Limiter == nil && o.HandshakeTokens == 0 {
+		o.Limiter = newTestLimiter(t, 2, lifoAfter) // nor is anybody refused for that
+	}
 	l := must(serve(must(o.withDefaults())(t), inner))(t)
 	t.Cleanup(func() {
 		l.Close()
