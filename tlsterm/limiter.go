@@ -65,8 +65,9 @@ const (
 	// forcedPoll is how long the Go runtime goes without polling the network at
 	// most (sysmon does it every 10 ms).
 	forcedPoll = 10 * time.Millisecond
-	// pollDue is how long the bell may go unanswered while no burst computes. A burst
-	// takes about half of that, and a poll that is forced some 10 µs.
+	// pollDue is how long, for each token, the bell may go unanswered while no burst
+	// computes. A burst takes about half of that, and a poll that is forced some 10 µs
+	// of every processor; where there are dozens, one of them polls before long.
 	pollDue = 300 * time.Microsecond
 )
 
@@ -93,7 +94,7 @@ func NewLimiter(tokens int) (*Limiter, error) {
 		maxWait:  maxTokenWait,
 		lifoFrom: lifoAfter,
 	}
-	l.late = time.AfterFunc(pollDue, l.hasten) // finds that nobody rang
+	l.late = time.AfterFunc(l.due(), l.hasten) // finds that nobody rang
 	listening := make(chan struct{})
 	go func() {
 		defer close(l.stopped)
@@ -202,10 +203,12 @@ func (l *Limiter) turn() {
 func (l *Limiter) kick() {
 	if !l.kicked && !l.closed {
 		l.kicked = true
-		l.late.Reset(pollDue)
+		l.late.Reset(l.due())
 		l.bell.ring()
 	}
 }
+
+func (l *Limiter) due() time.Duration { return pollDue * time.Duration(l.tokens) }
 
 // hasten forces the poll that the bell waits for if no burst computes: whatever has
 // the processors instead may keep them for long. At the end of a burst, its processor
@@ -215,7 +218,7 @@ func (l *Limiter) hasten() {
 	idle := l.free == l.tokens
 	waits := l.kicked && !l.closed
 	if waits {
-		l.late.Reset(pollDue)
+		l.late.Reset(l.due())
 	}
 	l.mu.Unlock()
 	if waits && idle {
