@@ -57,8 +57,8 @@ const (
 	// lifoAfter is the age of the oldest waiter from which the newest is served
 	// first. Below it, first come first served keeps the slowest client of a busy
 	// but healthy gateway fast, and a crowd of some hundreds that comes at once is
-	// served without refusing anybody.
-	lifoAfter = 300 * time.Millisecond
+	// served without refusing anybody, also by a core that stood still for a moment.
+	lifoAfter = 500 * time.Millisecond
 	// turnsPerPoll is how many who wait for a poll go on after one. Each has a few
 	// dozen microseconds of work.
 	turnsPerPoll = 8

@@ -44,7 +44,7 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 					return errors.Join(err, fmt.Errorf("%d probes are connected: %s", established.Operations, established.Failure))
 				}
 				defer r.generator.Play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
-				return r.probe(ctx, i, probe, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
+				return r.probe(ctx, i, func() load.Job { return probe }, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
 			})
 			if err != nil {
 				return err
@@ -61,18 +61,23 @@ const newPerSecondInFlood = 40
 // besieged measures how long clients wait that connect for the first time, with and
 // without a flood: none may starve so that established connections are fast.
 func (r *rig) besieged(ctx context.Context, s scenario) error {
-	file, err := r.identities("client", r.clients, false)
+	each := int(math.Ceil(newPerSecondInFlood*r.span.Seconds())) + 1
+	file, err := r.identities("newcomer", 2*r.tries*each, false) // twice: there are two measurements
 	if err != nil {
 		return err
 	}
-	come := load.Job{Kind: load.Handshake, Identities: file, Workers: newPerSecondInFlood, Rate: newPerSecondInFlood, Duration: r.span}
 	for round := range r.rounds {
 		for _, p := range r.turns(round) {
 			err := r.visit(ctx, p, r.server, func(i *instance) error {
 				if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}); err != nil {
 					return err
 				}
-				return r.probe(ctx, i, come, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
+				come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Workers: newPerSecondInFlood,
+					Rate: newPerSecondInFlood, Duration: r.span}
+				return r.probe(ctx, i, func() load.Job {
+					come.First, come.Last = come.Last, come.Last+each // of whom this process has seen nobody
+					return come
+				}, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
 			})
 			if err != nil {
 				return err
@@ -82,14 +87,14 @@ func (r *rig) besieged(ctx context.Context, s scenario) error {
 	return nil
 }
 
-// probe measures the latencies of a job without a flood and under one.
-func (r *rig) probe(ctx context.Context, i *instance, job load.Job, like report.Measurement) error {
+// probe measures the latencies of jobs without a flood and under one.
+func (r *rig) probe(ctx context.Context, i *instance, next func() load.Job, like report.Measurement) error {
 	for _, sockets := range []int{0, r.sockets} {
 		m := like
 		m.X = float64(sockets)
 		m.Point = map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}
 		err := r.undisturbed(func() (foreign float64, err error) {
-			err = r.under(ctx, i, sockets, job, &m)
+			err = r.under(ctx, i, sockets, next(), &m)
 			return m.Values[report.ForeignShare], err
 		})
 		if err != nil {

@@ -66,7 +66,9 @@ func ledgerRows(run *Run, s *scenario, figure string) [][]string {
 					if c := p.cell(run.Subjects[k].Name); c != nil && len(c.figure(figure)) > 0 {
 						measured = true
 						of, ratio := figureAndRatio(run, s, p, c, figure)
-						text = strings.Join(nonEmpty(ratio, of), " · ")
+						if text = of; ratio != "" {
+							text = ratio + " (of " + of + ")"
+						}
 						if c.figure(figure).wide() {
 							spread, _ := c.figure(figure).spread()
 							text += " ± " + percent(spread)

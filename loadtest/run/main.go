@@ -219,5 +219,9 @@ func (s *stage) play(ctx context.Context, list []scenario) error {
 	}
 	exposition, err := s.metrics(context.WithoutCancel(ctx))
 	errs = append(errs, err, os.WriteFile(filepath.Join(s.out, "metrics.txt"), exposition, 0o644), report.Write(s.out, out))
-	return errors.Join(errs...)
+	err = errors.Join(errs...)
+	if err == nil {
+		fmt.Printf("passed: every threshold of %d scenarios was kept; results in %s\n", len(list), s.out)
+	}
+	return err
 }
