@@ -66,7 +66,7 @@ type granted struct {
 }
 
 func (g *granted) authorize(rules *policy.Policy, s policy.Subject, route *routing.Route, method string) (policy.Grant, *policy.Denial) {
-	if g.rules == rules && g.grant.Route() == route && g.method == method && g.grant.Subject() == s && !g.grant.IsZero() {
+	if g.rules == rules && g.grant.Route() == route && g.method == method && g.grant.Subject() == s {
 		return g.grant, nil
 	}
 	grant, denial := rules.Authorize(s, route, method)

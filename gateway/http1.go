@@ -263,7 +263,7 @@ func (x *exchange) forward(decision *Decision) {
 		return
 	}
 	x.streaming = response.IsBodyStream()
-	response.Header.Del(requestIDName) // every occurrence; Set replaces the first
+	response.Header.Del(requestIDName) // every occurrence; SetCanonical replaces the first
 	response.Header.SetCanonical([]byte(requestIDName), []byte(x.record.ID))
 	x.finish(telemetry.DecisionAllowed, response.StatusCode(), "")
 }

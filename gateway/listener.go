@@ -74,7 +74,7 @@ func (g *Gateway) listen(o ListenerOptions) (*listener, error) {
 		// The gate has read the same octets more strictly; what fasthttp adds is
 		// speed, not judgement, so everything it would do on its own is off.
 		NoDefaultServerHeader:        true,
-		NoDefaultDate:                true, // the backend's is forwarded
+		NoDefaultDate:                true, // the backend's is forwarded; package upstream takes this back where there is none
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		StreamRequestBody:            true,

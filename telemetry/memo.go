@@ -11,11 +11,12 @@ import (
 //
 // The zero Memo is ready for use, by one request at a time. It keeps the strings that
 // are in it, so that those of a request which has one must not be views: Listener,
-// Remote, SNI, Route, Rule, Upstream, Endpoint and Reason.
+// Remote, SNI, Route, Upstream, Endpoint and Reason.
 type Memo struct {
 	caller fragment[callerPart]
 	target fragment[targetPart]
 
+	of     *Telemetry // whose series it is
 	key    requestKey
 	series *requestSeries
 }

@@ -125,7 +125,7 @@ func (t *Telemetry) measureRequest(r *Request, tr Trace) {
 // requestSeries returns the series of k. A connection mostly asks for the same ones as
 // before.
 func (t *Telemetry) requestSeries(k requestKey, memo *Memo) *requestSeries {
-	if memo != nil && memo.series != nil && memo.key == k {
+	if memo != nil && memo.of == t && memo.key == k {
 		return memo.series
 	}
 	s := t.requests.get(k)
@@ -135,7 +135,7 @@ func (t *Telemetry) requestSeries(k requestKey, memo *Memo) *requestSeries {
 		s = t.requests.put(k, s)
 	}
 	if memo != nil {
-		memo.key, memo.series = k, s
+		memo.of, memo.key, memo.series = t, k, s
 	}
 	return s
 }

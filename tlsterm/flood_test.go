@@ -123,6 +123,43 @@ func TestAPollThatDoesNotComeIsForced(t *testing.T) {
 	t.Errorf("the best of %d attempts at %d turns took %v: they waited for the poll of every %v", attempts, turns, best, forcedPoll)
 }
 
+// A poll that has come, and one that nobody waits for any more, is not forced, nor one
+// that comes when a burst ends: it stops everybody.
+func TestOnlyAPollThatDoesNotComeIsForced(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		kicked, heard, closed, burst bool
+		want                         int
+	}{
+		{kicked: true, want: 1},
+		{},
+		{kicked: true, heard: true},
+		{kicked: true, closed: true},
+		{kicked: true, burst: true},
+	} {
+		l := newTestLimiter(t, 1, 1<<62)
+		polls := 0
+		l.mu.Lock()
+		l.late.Stop()
+		l.tokens = 1 << 30 // so that the timer's time never comes
+		l.free = l.tokens
+		if tt.burst {
+			l.free--
+		}
+		l.poll = func() { polls++ }
+		l.kicked, l.heard, l.closed = tt.kicked, tt.heard, tt.closed
+		l.mu.Unlock()
+		l.hasten()
+		if polls != tt.want {
+			t.Errorf("%+v: %d polls are forced", tt, polls)
+		}
+		l.mu.Lock()
+		l.late.Stop()
+		l.closed = false
+		l.mu.Unlock()
+	}
+}
+
 // A crowd that waits for the same poll goes on a few at a time.
 func TestTurnsAreFewPerPoll(t *testing.T) {
 	t.Parallel()

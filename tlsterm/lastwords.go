@@ -9,6 +9,9 @@ import (
 // common size. More than that pays for a write of its own.
 const maxLastWords = 4 << 10
 
+// maxGoodbye is what close_notify takes in its record at most.
+const maxGoodbye = 64
+
 // lastWords is what is left to be written on a connection that is about to be closed.
 type lastWords struct {
 	n      int
@@ -30,8 +33,16 @@ func (c *Conn) Hold() {
 // written afterwards. Without Hold, Finish does nothing; nor does Hold without Finish
 // write anything, when the connection is closed.
 func (c *Conn) Finish(limit time.Duration) error {
-	if c.socket.last.Load() == nil {
+	last := c.socket.last.Load()
+	if last == nil {
 		return nil
+	}
+	if last.n > maxLastWords-maxGoodbye {
+		// crypto/tls would write both, within a time of its own. Close says goodbye then.
+		if err := c.socket.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+			return err
+		}
+		return c.socket.release()
 	}
 	farewell := c.tls.CloseWrite()
 	// From here on crypto/tls writes nothing any more, whoever closes it. It has set the
@@ -60,7 +71,10 @@ func (s *socket) release() error {
 	if last == nil {
 		return nil
 	}
-	_, err := s.Conn.Write(last.octets[:last.n])
+	var err error
+	if last.n > 0 {
+		_, err = s.Conn.Write(last.octets[:last.n])
+	}
 	last.n = 0
 	allLastWords.Put(last)
 	return err

@@ -59,7 +59,9 @@ func TestLastWordsAreOneWrite(t *testing.T) {
 		{"kept back", true, []int{1000, 200}, []int{1000 + record + 200 + record + goodbye}},
 		{"not kept back", false, []int{1000, 200}, []int{1000 + record, 200 + record, goodbye}},
 		{"nothing but the goodbye", true, nil, []int{goodbye}},
-		{"as much as there is room for", true, []int{maxLastWords - record - goodbye}, []int{maxLastWords}},
+		{"as much as there is room for", true, []int{maxLastWords - record - maxGoodbye}, []int{maxLastWords - maxGoodbye + goodbye}},
+		{"no room for the goodbye", true, []int{maxLastWords - record - 10}, []int{maxLastWords - 10, goodbye}},
+		{"more at once than there is room for", true, []int{5000}, []int{5000 + record, goodbye}},
 		{"more than there is room for", true, []int{1000, maxLastWords, 200}, []int{1000 + record, maxLastWords + record, 200 + record, goodbye}},
 	} {
 		inner := &writeCounter{Listener: must(net.Listen("tcp", "127.0.0.1:0"))(t)}

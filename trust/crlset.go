@@ -90,8 +90,8 @@ next:
 	}
 }
 
-// order sorts the moments at which time changes what the set says. Every hit of a
-// cache asks for the next one, and there may be a thousand CRLs.
+// order sorts the moments at which time changes what the set says. Whoever
+// remembers what it said asks for the next one, and there may be a thousand CRLs.
 func (s *CRLSet) order() {
 	for _, crl := range s.crls {
 		s.begins = append(s.begins, crl.thisUpdate)

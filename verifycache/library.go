@@ -151,7 +151,7 @@ func (l *library) move(from, to *generation) {
 			continue
 		}
 		l.cache.counters.entries.Add(1)
-		for !to.SetWithTTL(e.key[:], e, e.cost, ttl) {
+		for !to.SetWithTTL(e.key[:], e, e.cost, ttl) && !l.cache.closed.Load() {
 			to.Wait() // its queue was full
 		}
 	}

@@ -72,7 +72,8 @@ func (r *rig) besieged(ctx context.Context, s scenario) error {
 				if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}); err != nil {
 					return err
 				}
-				come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Workers: newPerSecondInFlood,
+				come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Workers: 10 * newPerSecondInFlood, // each may wait for ten seconds
+
 					Rate: newPerSecondInFlood, Duration: r.span}
 				return r.probe(ctx, i, func() load.Job {
 					come.First, come.Last = come.Last, come.Last+each // of whom this process has seen nobody
