@@ -119,8 +119,8 @@ func BenchmarkHitWithShadow(b *testing.B) {
 	}
 }
 
-// BenchmarkHitByCRLs is what the number of CRLs of an origin adds to a hit, of which
-// three are those of the path.
+// BenchmarkHitByCRLs is a hit after the CRLs of its origin have changed, by their number,
+// of which three are those of the path: one that is looked up in them again.
 func BenchmarkHitByCRLs(b *testing.B) {
 	h := newHierarchy(b)
 	chain := h.leaf(b, prod+"/a")
@@ -130,12 +130,17 @@ func BenchmarkHitByCRLs(b *testing.B) {
 			w.clock = newClock()
 			all := w.crls(b, trust.CRLOptions{}).CRLs()
 			all = append(all[:3:3], manyCRLs(b, w.clock.Now(), n-3)...)
-			set, err := trust.NewCRLSet(all, trust.CRLOptions{})
-			must(b, err)
-			w.trusting(b, func(o *trust.BundleOptions) { o.CRLs = set })
+			var snaps [2]*trust.Snapshot
+			for i := range snaps {
+				set, err := trust.NewCRLSet(append(all[:n:n], manyCRLs(b, w.clock.Now(), i)...), trust.CRLOptions{})
+				must(b, err)
+				w.trusting(b, func(o *trust.BundleOptions) { o.CRLs = set })
+				snaps[i] = w.snap
+			}
 			w.prove(b, chain)
 			b.ReportAllocs()
-			for b.Loop() {
+			for i := 0; b.Loop(); i++ {
+				w.snap = snaps[i%len(snaps)]
 				if v := w.verify(chain); v.Outcome != Hit {
 					b.Fatalf("outcome %v", v.Outcome)
 				}
