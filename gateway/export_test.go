@@ -1,9 +1,31 @@
 package gateway
 
 import (
+	"net"
 	"time"
 	"unsafe"
+
+	"verigate/tlsterm"
 )
+
+// ListenThrough has every listener accept from what wrap makes of a TCP listener on a
+// port of the kernel's choice. To be called before [Gateway.Serve].
+func (g *Gateway) ListenThrough(wrap func(net.Listener) net.Listener) error {
+	for _, l := range g.listeners {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		other, err := tlsterm.ListenOn(wrap(inner), l.options.TLS)
+		if err != nil {
+			inner.Close()
+			return err
+		}
+		_ = l.tls.Close()
+		l.tls = other
+	}
+	return nil
+}
 
 // OnArrival has f called for every connection whose handshake is done, before it is
 // registered. To be set before [Gateway.Serve].

@@ -94,6 +94,8 @@ type setting struct {
 	// observer hears of changes of trust before the gateway does.
 	observer func(old, new *trust.Snapshot)
 	arriving func() // see [gateway.Gateway.OnArrival]
+	// through is what the gateway accepts from; see [gateway.Gateway.ListenThrough].
+	through func(net.Listener) net.Listener
 }
 
 func newWorld(t testing.TB, s setting) *world {
@@ -137,6 +139,11 @@ func newWorld(t testing.TB, s setting) *world {
 	}
 	w.gateway = must(gateway.New(w.options, w.newProgram(s.upstream)))(t)
 	w.gateway.OnArrival(s.arriving)
+	if s.through != nil {
+		if err := w.gateway.ListenThrough(s.through); err != nil {
+			t.Fatal(err)
+		}
+	}
 	go func() { w.served <- w.gateway.Serve() }()
 	t.Cleanup(w.close)
 	return w

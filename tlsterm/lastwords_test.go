@@ -2,10 +2,13 @@ package tlsterm
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,5 +109,86 @@ func TestFinishSaysWhatWasLost(t *testing.T) {
 	server.Close() // as the timer of its life does
 	if err := server.Finish(time.Minute); err == nil {
 		t.Error("Finish() = nil on a connection that was closed before")
+	}
+}
+
+// silentListener accepts connections that can get stuck.
+type silentListener struct{ net.Listener }
+
+func (l silentListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	pipe, _ := net.Pipe()
+	return &silentConn{Conn: c, pipe: pipe}, nil
+}
+
+// silentConn is a connection whose peer, once it is stuck, takes nothing any more: a write
+// waits for its deadline. Only the test and the goroutine that writes use it then.
+type silentConn struct {
+	net.Conn
+	pipe    net.Conn // nobody reads from it
+	stuck   atomic.Bool
+	latest  time.Duration // that a test waits
+	writeBy time.Time     // as last set
+	waited  []time.Time   // deadlines of the writes that were stuck
+}
+
+func (c *silentConn) SetWriteDeadline(t time.Time) error {
+	if c.stuck.Load() {
+		c.writeBy = t
+		if err := c.pipe.SetWriteDeadline(t); err != nil {
+			return err
+		}
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+var errWaitsTooLong = errors.New("the write waits for longer than the test does")
+
+func (c *silentConn) Write(b []byte) (int, error) {
+	if !c.stuck.Load() {
+		return c.Conn.Write(b)
+	}
+	c.waited = append(c.waited, c.writeBy)
+	if c.writeBy.IsZero() || time.Until(c.writeBy) > c.latest {
+		return 0, errWaitsTooLong
+	}
+	return c.pipe.Write(b)
+}
+
+// Whoever reads nothing has as long as Finish allows, and is not said to be reached.
+func TestFinishIsWithinItsLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 20 * time.Millisecond
+	w := newWorld(t, verifycache.Options{})
+	for _, tt := range []struct {
+		claim  string
+		octets int
+	}{
+		{"with room for the goodbye", 1000},
+		{"without", maxLastWords - 40},
+	} {
+		l, _ := w.startOn(t, silentListener{must(net.Listen("tcp", "127.0.0.1:0"))(t)}, nil)
+		client := must(connect(l, w.client(w.workload(t, checkout))))(t)
+		defer client.Close()
+		server := must(l.Accept())(t).(*Conn)
+		server.Hold()
+		must(server.Write(make([]byte, tt.octets)))(t)
+		socket := server.socket.Conn.(*silentConn)
+		socket.latest = limit
+		socket.stuck.Store(true)
+		before := time.Now()
+		err := server.Finish(limit)
+		after := time.Now()
+		socket.stuck.Store(false)
+		server.Close()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: Finish() = %v, want %v", tt.claim, err, os.ErrDeadlineExceeded)
+		}
+		if len(socket.waited) != 1 || socket.waited[0].Before(before.Add(limit)) || socket.waited[0].After(after.Add(limit)) {
+			t.Errorf("%s: Finish(%v) between %v and %v wrote with the deadlines %v, want one write and the limit", tt.claim, limit, before, after, socket.waited)
+		}
 	}
 }

@@ -84,6 +84,20 @@ func Listen(o Options) (*Listener, error) {
 	return l, nil
 }
 
+// ListenOn is [Listen] on inner, which somebody else has opened; Options.Address is not
+// used. On success inner belongs to the listener, on error to the caller.
+func ListenOn(inner net.Listener, o Options) (*Listener, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("tlsterm: listener %q: %w", o.Name, err)
+	}
+	l, err := serve(o, inner)
+	if err != nil {
+		return nil, fmt.Errorf("tlsterm: listener %q: %w", o.Name, err)
+	}
+	return l, nil
+}
+
 // serve starts a listener on inner. The options are complete.
 func serve(o Options, inner net.Listener) (*Listener, error) {
 	l := &Listener{

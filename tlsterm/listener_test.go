@@ -21,6 +21,7 @@ import (
 
 	"verigate/certpath"
 	"verigate/devpki"
+	"verigate/trust"
 	"verigate/verifycache"
 )
 
@@ -863,4 +864,28 @@ func ownGoroutines() int {
 		}
 	}
 	return n
+}
+
+// A listener that is handed in belongs to the one who opened it, unless it is taken.
+func TestListenOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, verifycache.Options{})
+	inner := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	if _, err := ListenOn(inner, Options{}); err == nil {
+		t.Fatal("ListenOn() = nil without any options")
+	}
+	l, err := ListenOn(inner, Options{
+		Name: "edge", Cache: w.cache, Trust: w.store, Scope: w.scope,
+		Credentials: map[string]trust.CredentialSource{"": w.own},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.Addr().String(), inner.Addr().String(); got != want {
+		t.Errorf("Addr() = %v, want that of the listener handed in, %v", got, want)
+	}
+	l.Close()
+	if _, err := inner.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept() = %v after the end, want net.ErrClosed", err)
+	}
 }
