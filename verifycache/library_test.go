@@ -3,6 +3,8 @@ package verifycache
 import (
 	"testing"
 	"time"
+
+	"verigate/certpath"
 )
 
 // A cache grows with its entries and loses none of them on the way: not those that
@@ -67,6 +69,40 @@ func TestMovingEntriesAreFound(t *testing.T) {
 	}
 	if got := c.cache.Stats(); got.Entries != clients {
 		t.Errorf("Stats().Entries = %d, want %d", got.Entries, clients)
+	}
+}
+
+// An entry that is moved is kept for what is left of its own time, by the cache's clock.
+func TestMovedEntryKeepsItsTime(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	c := open(t, Options{MaxEntries: 20 * firstEntries, Now: clock.Now})
+	l := c.accepted
+	const passed = 2 * time.Hour
+	left := map[int]time.Duration{0: 10 * time.Minute, 1: 5 * time.Hour, 2: 300 * time.Hour, 3: -time.Minute}
+	var path certpath.Path
+	for n := range len(left) {
+		e := &entry{key: keyOfClient(n), cost: 1}
+		e.live.span.end(clock.Now().Add(passed + left[n]))
+		c.Remember(&Verdict{Path: &path, fresh: e})
+	}
+	l.Wait()
+	next, err := l.open(l.max)
+	must(t, err)
+	old := l.now
+	l.before, l.now = old, next
+	clock.Advance(passed)
+	before := time.Now() // the library's clock
+	l.move(old, next)
+	for n, want := range left {
+		key := keyOfClient(n)
+		got, kept := next.GetTTL(key[:])
+		switch {
+		case want < 0 && kept:
+			t.Errorf("an entry whose time is over was moved, and is kept for %v", got)
+		case want > 0 && (!kept || got > want || got < want-time.Since(before)):
+			t.Errorf("an entry with %v left is kept for %v (%v) after the move, %v later at most", want, got, kept, time.Since(before))
+		}
 	}
 }
 
