@@ -145,8 +145,7 @@ func (c *edgeConn) run(by time.Time) (resting bool) {
 		}
 		// A part of a request does not rest: its header has a time-out of its own.
 		if c.gate.Idle() {
-			c.readBy = by
-			if c.gate.SetReadDeadline(by) != nil || c.ending() {
+			if c.readUntil(by) != nil || c.ending() {
 				return false
 			}
 			c.forget()
@@ -181,8 +180,7 @@ func (c *edgeConn) await(limit time.Duration, by time.Time) error {
 		return err
 	}
 	if !by.IsZero() && by.Before(c.readBy) {
-		c.readBy = by
-		if err := c.gate.SetReadDeadline(by); err != nil {
+		if err := c.readUntil(by); err != nil {
 			return err
 		}
 	}
@@ -322,8 +320,13 @@ func (c *edgeConn) readWithin(limit time.Duration) error {
 	if left := c.readBy.Sub(now); left >= limit && left <= limit+limit/deadlineSlack {
 		return nil
 	}
-	c.readBy = now.Add(limit + limit/deadlineSlack)
-	return c.gate.SetReadDeadline(c.readBy)
+	return c.readUntil(now.Add(limit + limit/deadlineSlack))
+}
+
+// readUntil makes reads fail that wait until by.
+func (c *edgeConn) readUntil(by time.Time) error {
+	c.readBy = by
+	return c.gate.SetReadDeadline(by)
 }
 
 // Write implements [net.Conn]. A client must take something off our hands within

@@ -9,7 +9,7 @@ const maxIdleHands = 64
 
 // crew is goroutines that have shaken hands and are kept for more. A handshake takes
 // 16 KiB of stack, which a new goroutine gets by growing from 2 KiB, each time into a
-// copy of twice the size: a twentieth of a resumed handshake. The zero crew is ready.
+// copy of twice the size. The zero crew is ready.
 type crew struct {
 	mu     sync.Mutex
 	idle   []chan *attempt // the last one rested least: its stack is in the caches

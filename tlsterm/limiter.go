@@ -68,8 +68,8 @@ const (
 	// most (sysmon does it every 10 ms).
 	forcedPoll = 10 * time.Millisecond
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
-	// computes. A burst takes about half of that, and a poll that is forced some 10 µs
-	// of every processor; where there are dozens, one of them polls before long.
+	// computes. A poll that is forced stops every processor, so the more there are, the
+	// rarer it is to be; and the sooner one of them polls by itself.
 	pollDue = 300 * time.Microsecond
 )
 

@@ -294,6 +294,18 @@ func forward(t testing.TB, u *Upstream, edit func(*fasthttp.Request)) (status in
 	return forwardGranted(u, grantFor(t, u.Name()), edit)
 }
 
+// answered returns the response to a request, its body perhaps unread.
+func answered(t testing.TB, u *Upstream) *fasthttp.Response {
+	t.Helper()
+	var req fasthttp.Request
+	var resp fasthttp.Response
+	req.Header.SetHost("h")
+	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
+		t.Fatal(err)
+	}
+	return &resp
+}
+
 func forwardGranted(u *Upstream, g policy.Grant, edit func(*fasthttp.Request)) (status int, body string, result Result, err error) {
 	var req fasthttp.Request
 	var resp fasthttp.Response

@@ -760,20 +760,13 @@ func TestConnectionLimit(t *testing.T) {
 	o := plainOptions(ln.addr())
 	o.MaxConns = 1
 	u := open(t, o)
-	var req fasthttp.Request
-	var resp fasthttp.Response
-	req.Header.SetHost("h")
-	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
-		t.Fatal(err)
-	}
+	resp := answered(t, u)
 	_, _, _, err := forward(t, u, nil)
 	if reasonOf(err) != ReasonNoEndpoint || err.(*Error).Status() != 503 {
 		t.Errorf("at the limit Forward() = %v, want reason %s", err, ReasonNoEndpoint)
 	}
 	resp.CloseBodyStream()
-	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
-		t.Errorf("below the limit again Forward() = %v", err)
-	}
+	resp = answered(t, u) // below the limit again
 	resp.CloseBodyStream()
 	resp.CloseBodyStream()
 	if s := u.Status().Endpoints[0]; s.InFlight != 0 || u.endpoints[0].open != 0 {
@@ -809,12 +802,7 @@ func TestCloseLetsRequestsFinish(t *testing.T) {
 		readRequest(in)
 	})
 	u := open(t, plainOptions(ln.addr()))
-	var req fasthttp.Request
-	var resp fasthttp.Response
-	req.Header.SetHost("h")
-	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
-		t.Fatal(err)
-	}
+	resp := answered(t, u)
 	expired, cancel := context.WithCancel(t.Context())
 	cancel()
 	u.Close(expired) // does not wait

@@ -229,12 +229,7 @@ func TestWriteTo(t *testing.T) {
 				o = d.options(t, ln.addr())
 			}
 			u := open(t, o)
-			var req fasthttp.Request
-			var resp fasthttp.Response
-			req.Header.SetHost("h")
-			if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
-				t.Fatal(err)
-			}
+			resp := answered(t, u)
 			defer resp.CloseBodyStream()
 			var got bytes.Buffer
 			n, err := resp.BodyStream().(io.WriterTo).WriteTo(&got)
@@ -281,12 +276,7 @@ func TestSlowClientIsNotTheBackendsFault(t *testing.T) {
 	o := d.options(t, ln.addr())
 	o.BodyIdleTimeout = 200 * time.Millisecond
 	u := open(t, o)
-	var req fasthttp.Request
-	var resp fasthttp.Response
-	req.Header.SetHost("h")
-	if _, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp}); err != nil {
-		t.Fatal(err)
-	}
+	resp := answered(t, u)
 	body := resp.BodyStream().(*responseBody)
 	client := &slowWriter{stalls: 3, stall: 2 * o.BodyIdleTimeout}
 	if _, err := body.WriteTo(client); err != nil || client.written != size {

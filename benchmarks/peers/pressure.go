@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"verigate/benchmarks/peers/load"
+	"verigate/benchmarks/peers/pki"
 	"verigate/benchmarks/report"
 )
 
@@ -32,26 +33,15 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 	}
 	probe := load.Job{Kind: load.KeepAlive, Identities: file, Workers: probes, Held: true, Apart: true,
 		Rate: probes / probeInterval.Seconds(), Duration: r.span}
-	for round := range r.rounds {
-		for _, p := range r.turns(round) {
-			err := r.visit(ctx, p, r.server, func(i *instance) error {
-				if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}); err != nil {
-					return err
-				}
-				// Before the flood, which might not let them in.
-				established, err := r.generator.Play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
-				if err != nil || established.Failures > 0 {
-					return errors.Join(err, fmt.Errorf("%d probes are connected: %s", established.Operations, established.Failure))
-				}
-				defer r.generator.Play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
-				return r.probe(ctx, i, func() load.Job { return probe }, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
-			})
-			if err != nil {
-				return err
-			}
+	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}, func(i *instance, like report.Measurement) error {
+		// Before the flood, which might not let them in.
+		established, err := r.generator.Play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
+		if err != nil || established.Failures > 0 {
+			return errors.Join(err, fmt.Errorf("%d probes are connected: %s", established.Operations, established.Failure))
 		}
-	}
-	return nil
+		defer r.generator.Play(ctx, load.Job{Kind: load.Release}) // nothing can fail but the generator
+		return r.probe(ctx, i, func() load.Job { return probe }, like)
+	})
 }
 
 // newPerSecondInFlood is how many new clients come in a flood: enough to be counted, and
@@ -66,19 +56,25 @@ func (r *rig) besieged(ctx context.Context, s scenario) error {
 	if err != nil {
 		return err
 	}
+	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}, func(i *instance, like report.Measurement) error {
+		come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Rate: newPerSecondInFlood, Duration: r.span,
+			Workers: 10 * newPerSecondInFlood} // each may wait for ten seconds
+		return r.probe(ctx, i, func() load.Job {
+			come.First, come.Last = come.Last, come.Last+each // of whom this process has seen nobody
+			return come
+		}, like)
+	})
+}
+
+// visits starts every peer in every round, warms it up and lets it be measured.
+func (r *rig) visits(ctx context.Context, s scenario, files pki.Files, warmth load.Job, measure func(*instance, report.Measurement) error) error {
 	for round := range r.rounds {
 		for _, p := range r.turns(round) {
-			err := r.visit(ctx, p, r.server, func(i *instance) error {
-				if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}); err != nil {
+			err := r.visit(ctx, p, files, func(i *instance) error {
+				if err := r.warm(ctx, i, warmth); err != nil {
 					return err
 				}
-				come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Workers: 10 * newPerSecondInFlood, // each may wait for ten seconds
-
-					Rate: newPerSecondInFlood, Duration: r.span}
-				return r.probe(ctx, i, func() load.Job {
-					come.First, come.Last = come.Last, come.Last+each // of whom this process has seen nobody
-					return come
-				}, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
+				return measure(i, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
 			})
 			if err != nil {
 				return err
@@ -149,33 +145,22 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 		return err
 	}
 	span := max(r.span, 3*r.patience)
-	for round := range r.rounds {
-		for _, p := range r.turns(round) {
-			err := r.visit(ctx, p, r.rsaServer, func(i *instance) error {
-				job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span, From: r.patience, Until: span}
-				if err := r.warm(ctx, i, job); err != nil {
-					return err
-				}
-				var all []report.Measurement
-				err := r.undisturbed(func() (foreign float64, err error) {
-					all, foreign, err = r.beyond(ctx, i, job, report.Measurement{Scenario: s.name, Subject: p.name, Round: round + 1})
-					return foreign, err
-				})
-				for _, m := range all {
-					if _, ok := m.Values[goodputShare]; !ok && err == nil {
-						r.note("%s, %s, round %d: not overloaded at %s times the peak, the generator could not offer more. There is no share and no verdict.",
-							m.Scenario, m.Subject, m.Round, m.Point["offered"])
-					}
-					r.keep(m)
-				}
-				return err
-			})
-			if err != nil {
-				return err
+	job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span, From: r.patience, Until: span}
+	return r.visits(ctx, s, r.rsaServer, job, func(i *instance, like report.Measurement) error {
+		var all []report.Measurement
+		err := r.undisturbed(func() (foreign float64, err error) {
+			all, foreign, err = r.beyond(ctx, i, job, like)
+			return foreign, err
+		})
+		for _, m := range all {
+			if _, ok := m.Values[goodputShare]; !ok && err == nil {
+				r.note("%s, %s, round %d: not overloaded at %s times the peak, the generator could not offer more. There is no share and no verdict.",
+					m.Scenario, m.Subject, m.Round, m.Point["offered"])
 			}
+			r.keep(m)
 		}
-	}
-	return nil
+		return err
+	})
 }
 
 // beyond finds the peak of a closed loop and offers one, two and three times that. They
