@@ -102,11 +102,11 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	lock, err := claim(o.dir)
+	folder, err := claim(o.dir)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer folder.release()
 	s := &stage{options: o}
 	defer func() {
 		if err != nil && ctx.Err() != nil {
