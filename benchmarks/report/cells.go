@@ -222,9 +222,9 @@ func (m *Measurement) figure(name string) (float64, bool) {
 		case P50:
 			return m.Latency.P50.Seconds(), true
 		case P90:
-			return m.Latency.P90.Seconds(), true
+			return m.Latency.P90.Seconds(), m.Latency.tells(90)
 		case P99:
-			return m.Latency.P99.Seconds(), true
+			return m.Latency.P99.Seconds(), m.Latency.tells(99)
 		}
 		return m.Latency.Max.Seconds(), true
 	}

@@ -229,9 +229,9 @@ func TestTargets(t *testing.T) {
 		{Target{AtMost: 0.25, Peer: "nginx"}, []float64{0.3, 0.31}, "≤ 0.25 missed"},
 		{Target{AtMost: 0.25, Peer: "nginx"}, []float64{0.2, 0.21, 0.3}, "≤ 0.25 met by the median"},
 		{Target{AtMost: 0.25, Peer: "nginx"}, []float64{0.2, 0.26, 0.3}, "≤ 0.25 missed by the median"},
-		{Target{AtLeast: 0.9, Peer: "nginx"}, []float64{0.95}, "≥ 0.9 met"},
-		{Target{AtMost: 0.003, Figure: P99}, []float64{0.002}, "≤ 3 ms met"},
-		{Target{AtMost: 1, AtLeast: 0.5, Peer: "nginx"}, []float64{0.4}, "≤ 1, ≥ 0.5 missed"},
+		{Target{AtLeast: 0.9, Peer: "nginx"}, []float64{0.95, 0.96}, "≥ 0.9 met"},
+		{Target{AtMost: 0.003, Figure: P99}, []float64{0.002}, "≤ 3 ms met in one round"},
+		{Target{AtMost: 1, AtLeast: 0.5, Peer: "nginx"}, []float64{0.4}, "≤ 1, ≥ 0.5 missed in one round"},
 		{Target{AtMost: 1, Peer: "nginx"}, nil, "≤ 1 not measured"},
 	} {
 		o := outcome{target: tt.target}
@@ -240,6 +240,24 @@ func TestTargets(t *testing.T) {
 		}
 		if got := o.bound() + " " + o.verdict(); got != tt.want {
 			t.Errorf("%+v of %v: %q, want %q", tt.target, tt.values, got, tt.want)
+		}
+	}
+}
+
+// A percentile of too few operations would be their maximum by another name.
+func TestPercentilesOfFewOperations(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		count    int64
+		p90, p99 bool
+	}{{0, true, true}, {9, false, false}, {10, true, false}, {99, true, false}, {100, true, true}} {
+		m := Measurement{Latency: &Latency{P50: 1, P90: 2, P99: 3, Max: 4, Count: tt.count}}
+		_, p50 := m.figure(P50)
+		_, p90 := m.figure(P90)
+		_, p99 := m.figure(P99)
+		_, longest := m.figure(Max)
+		if !p50 || p90 != tt.p90 || p99 != tt.p99 || !longest {
+			t.Errorf("of %d operations: p50 %t, p90 %t, p99 %t, max %t", tt.count, p50, p90, p99, longest)
 		}
 	}
 }

@@ -62,6 +62,14 @@ type Latency struct {
 	P90 time.Duration `json:"p90_ns"`
 	P99 time.Duration `json:"p99_ns"`
 	Max time.Duration `json:"max_ns"`
+	// Count is of how many operations. 0 is unknown.
+	Count int64 `json:"count,omitempty"`
+}
+
+// tells reports whether there are enough operations for the percentile: with fewer, it
+// would be the maximum by another name.
+func (l *Latency) tells(percent float64) bool {
+	return l.Count == 0 || float64(l.Count)*(100-percent) >= 100
 }
 
 // Target is a bound that a figure of the first subject is held to.

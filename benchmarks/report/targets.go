@@ -56,7 +56,7 @@ func (o outcome) holds(v float64) bool {
 	return (o.target.AtMost == 0 || v <= o.target.AtMost) && (o.target.AtLeast == 0 || v >= o.target.AtLeast)
 }
 
-// verdict is "met" or "missed", and says so if rounds disagree.
+// verdict is "met" or "missed", and says so if rounds disagree or if there was one alone.
 func (o outcome) verdict() string {
 	if len(o.value) == 0 {
 		return "not measured"
@@ -65,7 +65,10 @@ func (o outcome) verdict() string {
 	if o.holds(o.value.median()) {
 		verdict = "met"
 	}
-	if o.holds(o.value.lowest()) != o.holds(o.value.highest()) {
+	switch {
+	case len(o.value) == 1:
+		verdict += " in one round"
+	case o.holds(o.value.lowest()) != o.holds(o.value.highest()):
 		verdict += " by the median"
 	}
 	return verdict

@@ -187,7 +187,7 @@ func (v *verdicts) ask(ctx context.Context, n int, duration time.Duration, m *re
 	m.Operations, m.Failures = operations, failures
 	slices.Sort(took)
 	at := func(share float64) time.Duration { return took[int(share*float64(len(took)-1))] }
-	m.Latency = &report.Latency{P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}
+	m.Latency = &report.Latency{P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1), Count: int64(len(took))}
 	runtime.KeepAlive(v)
 	return ctx.Err()
 }

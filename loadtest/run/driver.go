@@ -91,7 +91,7 @@ func (o *outcome) measured(l load) measured {
 	ms := func(v float64) time.Duration { return time.Duration(v * float64(time.Millisecond)) }
 	m := measured{
 		name: l.name, generator: "driver", operations: o.Right, failures: o.Wrong + o.Dropped, wall: l.duration,
-		latency: &report.Latency{P50: ms(o.Latency.P50), P90: ms(o.Latency.P90), P99: ms(o.Latency.P99), Max: ms(o.Latency.Max)},
+		latency: &report.Latency{P50: ms(o.Latency.P50), P90: ms(o.Latency.P90), P99: ms(o.Latency.P99), Max: ms(o.Latency.Max), Count: o.Right + o.Wrong},
 		values:  map[string]float64{"connections_opened": float64(o.Connections.Opened), "connections_resumed": float64(o.Connections.Resumed)},
 	}
 	if o.Slow != nil {

@@ -238,7 +238,7 @@ func (m *measurement) finish() (Result, error) {
 		quantile := func(q float64) time.Duration {
 			return time.Duration(m.latencies.ValueAtQuantile(q)) * time.Microsecond
 		}
-		r.Latency = &report.Latency{P50: quantile(50), P90: quantile(90), P99: quantile(99), Max: quantile(100)}
+		r.Latency = &report.Latency{P50: quantile(50), P90: quantile(90), P99: quantile(99), Max: quantile(100), Count: m.latencies.TotalCount()}
 	}
 	return r, nil
 }
