@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of a test for something that has to happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 const checkout = "spiffe://prod.example/ns/shop/sa/checkout"
 

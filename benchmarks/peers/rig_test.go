@@ -23,8 +23,8 @@ func brief(t *testing.T, show *bytes.Buffer) options {
 	return options{
 		paths: map[string]string{}, peers: []string{"verigate", "nginx", "haproxy"}, out: t.TempDir(), scratch: t.TempDir(), show: show,
 		key: devpki.P256, intermediates: 2, clients: 10, rounds: 1, memoryRounds: 1, connections: []int{20, 40},
-		span: 60 * time.Millisecond, warmUp: 50 * time.Millisecond, settle: 50 * time.Millisecond,
-		sockets: 8, patience: 200 * time.Millisecond, tries: 1,
+		span: 100 * time.Millisecond, warmUp: 50 * time.Millisecond, settle: 50 * time.Millisecond,
+		sockets: 8, patience: 400 * time.Millisecond, tries: 1,
 	}
 }
 
