@@ -57,7 +57,9 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 				if steady := s.job.Kind != ""; steady && (m.CPU <= 0 || m.Latency == nil || m.Latency.Max <= 0) {
 					t.Errorf("%s of %s: CPU %v, latency %v; want both", s.name, peer, m.CPU, m.Latency)
 				}
-				if s.name == "idle" && m.Values[residentPerConnection] <= 0 {
+				// A peer's share of the libraries that others use as well changes as those
+				// come and go, by more than twenty connections take.
+				if per, ok := m.Values[residentPerConnection]; s.name == "idle" && (!ok || peer == "verigate" && per <= 0) {
 					t.Errorf("idle of %s at %v: %v octets per connection", peer, m.Point, m.Values[residentPerConnection])
 				}
 				if m.Point["offered"] == "1" && (m.Values["goodput_per_second"] <= 0 || m.Values[goodputShare] <= 0) {
