@@ -52,6 +52,7 @@ var beside = map[string][]string{
 	"config/schemagen":   {},
 	"internal/race":      {}, // for tests
 	"internal/footprint": {"cmd/gateway"},
+	"internal/netpoll":   {"tlsterm", "internal/footprint"},
 	"deploy":             {},
 	"loadtest":           {},
 	"benchmarks":         {"loadtest"},

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"verigate/internal/netpoll"
 )
 
 // Limiter hands out CPU tokens for handshakes. A handshake holds a token while
@@ -34,7 +36,7 @@ import (
 type Limiter struct {
 	bell    *bell
 	late    *time.Timer   // runs hasten
-	poll    func()        // pollNetwork
+	poll    func()        // netpoll.Force
 	stopped chan struct{} // closed when the dispatcher has ended
 	epoch   time.Time     // all moments below are durations since epoch, monotonic
 	tokens  int
@@ -91,7 +93,7 @@ func NewLimiter(tokens int) (*Limiter, error) {
 		bell:     bell,
 		stopped:  make(chan struct{}),
 		epoch:    time.Now(),
-		poll:     pollNetwork,
+		poll:     netpoll.Force,
 		tokens:   tokens,
 		free:     tokens,
 		maxWait:  maxTokenWait,
@@ -227,15 +229,6 @@ func (l *Limiter) hasten() {
 	if waits && idle {
 		l.poll()
 	}
-}
-
-// pollNetwork makes the Go runtime look at the network (ADR 0023). Nothing is made for that, but
-// a world that was stopped looks there first when it starts again. To stop it for its
-// statistics takes some 10 µs on one processor, and more the more there are and the
-// busier they are. Without it all is as right and later.
-func pollNetwork() {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
 }
 
 // dispatch hands tokens on. It is called once per poll of the network.

@@ -90,14 +90,13 @@ func Tend(ctx context.Context) {
 			return
 		case now := <-glances.C:
 			if g.due(now, s, runtime.NumGoroutine()) {
-				runtime.GC()
+				collect(runtime.GC)
 				end := time.Now()
 				g.collected(end, end.Sub(now))
 			}
 		case now := <-looks.C:
 			if w.due(now, s) {
-				runtime.GC() // the second one gets what a sync.Pool held over the first
-				debug.FreeOSMemory()
+				trim()
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package footprint
 import (
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,4 +150,45 @@ func TestTrim(t *testing.T) { // not parallel: the heap is the process's
 	if after := read(); after.held+48*mib > before.held {
 		t.Errorf("holds %d octets before and %d after a trim, though 64 MiB became garbage", before.held, after.held)
 	}
+}
+
+// While it collects, Go looks at the network, though the processor has always something to run.
+//
+// It sets the number of processors for everybody, so it is not parallel.
+func TestNetworkIsPolledMeanwhile(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	defer r.Close()
+	var heard atomic.Int64
+	go func() {
+		for octet := make([]byte, 1); ; heard.Add(1) {
+			if _, err := r.Read(octet); err != nil {
+				return
+			}
+		}
+	}()
+	const attempts, turns, byItself = 20, 20, 10 * time.Millisecond
+	best := time.Duration(1 << 62)
+	for range attempts {
+		begun := time.Now()
+		collect(func() {
+			for i, before := int64(0), heard.Load(); i < turns; i++ {
+				if _, err := w.Write([]byte{0}); err != nil {
+					t.Error(err)
+					return
+				}
+				for heard.Load() <= before+i {
+					runtime.Gosched()
+				}
+			}
+		})
+		if best = min(best, time.Since(begun)); best < turns*byItself/2 {
+			return
+		}
+	}
+	t.Errorf("the best of %d attempts at %d reads took %v: they waited for the poll of every %v", attempts, turns, best, byItself)
 }
