@@ -12,12 +12,22 @@ const (
 	// pollDue is how long, for each processor, the network goes without a poll while this
 	// package collects: the same as for a limiter's bell (package tlsterm).
 	pollDue = 300 * time.Microsecond
+	// slice is how much goes back to the kernel at a time, which takes 0.1 ms, or twice that if
+	// it is in a huge page, and breath how long others have the processor after it.
+	slice  = 1 << 20
+	breath = 500 * time.Microsecond
+	// remainder is what is free and not worth slices.
+	remainder = 8 * slice
+	// span is more than Go takes from what it has cut up already, so it is a span of its own.
+	span = 40 << 10
 )
 
-// trim collects garbage and gives free memory back to the kernel. The network is polled while
-// it sweeps: on one processor, 200 MiB of garbage held up requests for 20 ms.
+// trim collects garbage and gives free memory back to the kernel, so that others hardly
+// notice: on one processor, 200 MiB of garbage held up requests for 20 ms twice, until it was
+// swept and until it was given back.
 func trim() {
 	collect(runtime.GC)
+	giveBack(func() { time.Sleep(breath) })
 	collect(debug.FreeOSMemory) // the second one gets what a sync.Pool held over the first
 }
 
@@ -42,4 +52,28 @@ func collect(f func()) {
 	f()
 	close(done)
 	<-ended
+}
+
+// ballast is what giveBack allocates, because it is allocations that the limit is kept at.
+var ballast []byte //nolint:unused // it is written, or nothing would be allocated
+
+// giveBack returns free memory to the kernel a slice at a time, and calls pause after each.
+// [debug.FreeOSMemory] alone keeps its processor until it has returned everything. For a slice,
+// the memory limit is set below what there is, for the time of one allocation, which brings it
+// back below the limit. A limit that is nearly all in use would start a collection as well, so it
+// leaves a remainder. Without effect on the memory, all of it is the remainder.
+func giveBack(pause func()) {
+	limit := debug.SetMemoryLimit(-1)
+	s := read()
+	for range s.free / slice {
+		if s.free <= max(remainder, s.ready/16) {
+			break
+		}
+		debug.SetMemoryLimit(min(limit, int64(s.ready-slice)))
+		ballast = make([]byte, span)
+		debug.SetMemoryLimit(limit)
+		pause()
+		s = read()
+	}
+	ballast = nil
 }

@@ -10,18 +10,22 @@ type sample struct {
 	allocated uint64 // since the process began
 	live      uint64 // that the last collection found
 	held      uint64 // alive, dead, and free but not returned yet
+	free      uint64 // of that, in no span
+	ready     uint64 // of all memory, the part that counts for GOMEMLIMIT
 
 	collections uint64 // how many there were
 }
 
-// names are those of a sample's parts in runtime/metrics: allocated, live,
-// collections, then what adds up to held.
+// names are those of a sample's parts in runtime/metrics: allocated, live, collections,
+// then two with ready as their difference, and what adds up to held, with free first.
 var names = [...]string{
 	"/gc/heap/allocs:bytes",
 	"/gc/heap/live:bytes",
 	"/gc/cycles/total:gc-cycles",
-	"/memory/classes/heap/objects:bytes",
+	"/memory/classes/total:bytes",
+	"/memory/classes/heap/released:bytes",
 	"/memory/classes/heap/free:bytes",
+	"/memory/classes/heap/objects:bytes",
 	"/memory/classes/heap/unused:bytes",
 }
 
@@ -31,8 +35,14 @@ func read() sample {
 		all[i].Name = name
 	}
 	metrics.Read(all[:])
-	s := sample{allocated: all[0].Value.Uint64(), live: all[1].Value.Uint64(), collections: all[2].Value.Uint64()}
-	for _, part := range all[3:] {
+	s := sample{
+		allocated:   all[0].Value.Uint64(),
+		live:        all[1].Value.Uint64(),
+		collections: all[2].Value.Uint64(),
+		ready:       all[3].Value.Uint64() - all[4].Value.Uint64(),
+		free:        all[5].Value.Uint64(),
+	}
+	for _, part := range all[5:] {
 		s.held += part.Value.Uint64()
 	}
 	return s
