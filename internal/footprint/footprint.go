@@ -22,10 +22,15 @@ const (
 	// 30 µs for it, and half of that with 200. What that costs in memory, [Tend] gives back.
 	percent = 200
 	// room is how much may be allocated between two collections at least, where the
-	// limit is not near. With little alive, GOGC alone would start one after every few
-	// hundred handshakes; a flood of them, several times a second, and each costs
-	// whoever is served meanwhile some milliseconds.
-	room = 256 << 20
+	// limit is not near. With little alive, GOGC alone would start one after every hundred
+	// handshakes. Much more room costs more than it spares: a handshake that gets memory
+	// which the kernel has just given pays for page faults, and one that gets memory from
+	// long ago for cold caches. With 256 MiB handshakes cost a tenth more than with 32,
+	// with 16 to 48 they cost the same. What a collection costs whoever is served
+	// meanwhile is little since the network is polled during it (ADR 0023).
+	room = 32 << 20
+	// least is what GOGC is a percentage of at least: Go lets a heap grow to 4 MiB for 100.
+	least = 4 << 20
 	// part of the limit that room may take at most.
 	part = 8
 	// share is GOMEMLIMIT's part of what the cgroup allows. The kernel's buffers of
@@ -104,7 +109,7 @@ func Tend(ctx context.Context) {
 
 // pace returns what GOGC should be with so much alive under that limit, in octets.
 func pace(live, limit uint64) int {
-	return max(percent, int(100*min(room, limit/part)/max(live, 1<<20)))
+	return max(percent, int(100*min(room, limit/part)/max(live, least)))
 }
 
 // differ reports whether it is worth changing GOGC from one value to the other.

@@ -81,11 +81,11 @@ func TestPace(t *testing.T) {
 		live, limit uint64 // MiB
 		want        int
 	}{
-		{"little is alive", 32, none / mib, 800},
-		{"next to nothing is alive", 0, none / mib, 25600},
+		{"little is alive", 8, none / mib, 400},
+		{"next to nothing is alive", 0, none / mib, 800}, // Go's own 4 MiB with 100, so 32 with 800
 		{"much is alive", 1000, none / mib, percent},
-		{"the limit is near", 32, 512, percent},
-		{"the limit is not far", 16, 512, 400},
+		{"the limit is near", 8, 64, percent},
+		{"the limit is not far", 4, 128, 400},
 	}
 	for _, tt := range tests {
 		if got := pace(tt.live*mib, tt.limit*mib); got != tt.want {
