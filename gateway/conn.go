@@ -331,7 +331,23 @@ func (c *edgeConn) readUntil(by time.Time) error {
 
 // Write implements [net.Conn]. A client must take something off our hands within
 // every WriteTimeout; how long the whole response takes is its own affair.
+//
+// fasthttp cannot send a response that is octets already. It is given an empty one
+// to write, which is one Write, and what goes out is in instead.
 func (c *edgeConn) Write(p []byte) (int, error) {
+	x := c.exchange
+	if x == nil || x.instead == nil {
+		return c.write(p)
+	}
+	octets := x.instead
+	x.instead = nil
+	if _, err := c.write(octets); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (c *edgeConn) write(p []byte) (int, error) {
 	limit, now := c.listener.options.WriteTimeout, c.takeNow()
 	if c.writeBy.Sub(now) < limit {
 		c.writeBy = now.Add(limit + limit/deadlineSlack)

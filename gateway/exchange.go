@@ -32,8 +32,10 @@ type exchange struct {
 	path  *certpath.Path
 	grade assurance.Grade
 
-	fields    []byte // that the backend gets from the gateway itself; the memory is kept
-	ids       string // for this request and those that use the memory after it
+	plain     upstream.Plain // the response, if plain.Status is not 0
+	instead   []byte         // what the next Write sends in place of what it is given
+	fields    []byte         // that the backend gets from the gateway itself; the memory is kept
+	ids       string         // for this request and those that use the memory after it
 	mentions  mentions
 	decided   time.Time
 	streaming bool // the response's body comes from the backend while it is sent
@@ -44,11 +46,14 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any {
 	x := new(exchange)
 	x.question.Header = x.headerOnce // made once: a method value is allocated
+	x.plain.Filter = filterField
 	return x
 }}
 
-// maxKeptFields is enough for fields that convey a chain of four certificates.
-const maxKeptFields = 16 << 10
+const (
+	maxKeptFields = 16 << 10 // enough to convey a chain of four certificates
+	maxKeptOctets = 32 << 10 // more than arrives of a response at once, with our own fields
+)
 
 // newExchange begins the record of a request that began at start.
 func (c *edgeConn) newExchange(start time.Time) *exchange {
@@ -155,11 +160,15 @@ func (x *exchange) interrupted(reason string) {
 }
 
 func (x *exchange) free() {
-	header, fields, ids := x.question.Header, x.fields[:0], x.ids
+	header, fields, octets, ids := x.question.Header, x.fields[:0], x.plain.Octets[:0], x.ids
 	if cap(fields) > maxKeptFields {
 		fields = nil
 	}
+	if cap(octets) > maxKeptOctets {
+		octets = nil
+	}
 	*x = exchange{fields: fields, ids: ids}
 	x.question.Header = header
+	x.plain.Filter, x.plain.Octets = filterField, octets
 	exchanges.Put(x)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -100,8 +101,9 @@ func (l *listener) begin(ctx *fasthttp.RequestCtx) *exchange {
 
 // mentions says which fields a request came with, of those that are looked for one by
 // one. Most requests have none of them, and to look for one costs as much as to look
-// over all.
-type mentions struct{ connection, requestID, traceParent, traceState bool }
+// over all. special says that there are fields, these or others, that are not for the backend
+// as they are.
+type mentions struct{ connection, requestID, traceParent, traceState, special bool }
 
 func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 	// As received: fasthttp's own iteration takes cookies apart and spells them anew. The
@@ -110,7 +112,10 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
 		name, _, _ := bytes.Cut(line, []byte{':'})
+		m.special = m.special || !handoff.Passes(name)
 		switch len(name) {
+		case len(fasthttp.HeaderExpect), len(fasthttp.HeaderContentLength), len(fasthttp.HeaderTransferEncoding):
+			m.special = m.special || framing(name)
 		case len(fasthttp.HeaderConnection), len(traceParentName), len(requestIDName):
 			m.connection = m.connection || bytes.EqualFold(name, []byte(fasthttp.HeaderConnection))
 			m.requestID = m.requestID || bytes.EqualFold(name, []byte(requestIDName))
@@ -118,7 +123,14 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 			m.traceState = m.traceState || bytes.EqualFold(name, []byte(traceStateName))
 		}
 	}
+	m.special = m.special || m.requestID || m.traceParent || m.traceState
 	return m
+}
+
+// framing reports whether name, in any case, is of a field that says whether a body comes.
+func framing(name []byte) bool {
+	return bytes.EqualFold(name, []byte(fasthttp.HeaderContentLength)) ||
+		bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)) || bytes.EqualFold(name, []byte(fasthttp.HeaderExpect))
 }
 
 // asksToClose reports whether a Connection field has the option "close" next to
@@ -149,12 +161,24 @@ func (x *exchange) end() {
 	if ctx.Response.ConnectionClose() {
 		conn.unread = true
 	}
+	if x.plain.Status != 0 {
+		if closing || conn.unread {
+			x.plain.Octets = withClose(x.plain.Octets)
+		}
+		x.instead = x.plain.Octets
+	}
 	if closing {
 		ctx.SetConnectionClose()
 		if !x.streaming {
 			conn.tls.Hold() // this response leaves with the goodbye
 		}
 	}
+}
+
+// withClose adds to a response that it is the last one on its connection.
+func withClose(response []byte) []byte {
+	end := bytes.Index(response, []byte("\r\n\r\n")) + len("\r\n")
+	return slices.Insert(response, end, []byte(fasthttp.HeaderConnection+": close\r\n")...)
 }
 
 // panicked keeps a programmer's mistake in one request from ending the process:
@@ -240,11 +264,12 @@ func (x *exchange) forward(decision *Decision) {
 	backend := x.program.backends[decision.Route.Upstream]
 	response := &x.ctx.Response
 	x.record.Rule = decision.Grant.Rule()
-	x.convey(backend)
-
-	result, err := backend.Upstream.Forward(decision.Grant, &upstream.Call{
-		Request: &x.ctx.Request, Fields: x.fields, Response: response, Abort: &x.conn.abort, Now: x.decided,
-	})
+	call := upstream.Call{Request: &x.ctx.Request, Response: response, Abort: &x.conn.abort, Now: x.decided}
+	x.convey(backend, &call)
+	if x.record.Proto == "HTTP/1.1" {
+		call.Plain = &x.plain
+	}
+	result, err := backend.Upstream.Forward(decision.Grant, &call)
 	x.record.Endpoint = result.Endpoint
 	x.record.UpstreamID = result.PeerID
 	x.record.UpstreamTime = result.Duration
@@ -258,6 +283,10 @@ func (x *exchange) forward(decision *Decision) {
 	if !response.IsBodyStream() {
 		x.conn.memo.now = x.decided.Add(result.Duration) // what is left to do takes a microsecond or two
 	}
+	if x.plain.Status != 0 {
+		x.finish(telemetry.DecisionAllowed, x.plain.Status, "")
+		return
+	}
 	handoff.FilterResponse(&response.Header)
 	if x.record.Proto == "HTTP/1.0" && !x.held() {
 		return
@@ -270,8 +299,40 @@ func (x *exchange) forward(decision *Decision) {
 
 // convey makes the caller's header one for the backend. The order is the security
 // (FWD-03): what the caller said is gone before ours is added.
-func (x *exchange) convey(backend *Backend) {
-	header, conn := &x.ctx.Request.Header, x.conn
+func (x *exchange) convey(backend *Backend, call *upstream.Call) {
+	fields := x.fields[:0]
+	header := &x.ctx.Request.Header
+	plain := !x.mentions.special && x.conn.spelled.sent == "" && (header.IsGet() || header.IsHead())
+	if plain {
+		fields = appendPlain(fields, header)
+	} else {
+		x.strip(backend)
+	}
+	fields = backend.Handoff.Append(fields, handoff.Caller{Path: x.path, Grade: x.grade})
+	fields = handoff.AppendForwarded(fields, x.conn.remote, x.record.Host)
+	id := len(fields)
+	fields = append(append(append(fields, requestIDName+": "...), x.record.ID...), "\r\n"...)
+	x.plain.Fields = fields[id:] // the caller is told the same
+	fields = x.record.Trace.AppendTraceParent(append(fields, traceParentName+": "...))
+	x.fields = append(fields, "\r\n"...)
+	if plain {
+		call.Head = x.fields
+	} else {
+		call.Fields = x.fields
+	}
+}
+
+// appendPlain appends a header in which nothing has to be changed: the field lines are
+// those that the gate has let through, octet for octet.
+func appendPlain(dst []byte, header *fasthttp.RequestHeader) []byte {
+	dst = append(append(dst, header.Method()...), ' ')
+	dst = append(append(dst, header.RequestURI()...), " HTTP/1.1\r\n"...)
+	return append(dst, bytes.TrimSuffix(header.RawHeaders(), []byte("\r\n"))...) // the blank line
+}
+
+// strip takes out of the caller's header what is not for the backend.
+func (x *exchange) strip(backend *Backend) {
+	header := &x.ctx.Request.Header
 	keepState := x.mentions.traceState && x.keepsTraceState()
 
 	handoff.StripRequest(header, x.path.ID().Origin() == backend.Origin)
@@ -284,15 +345,18 @@ func (x *exchange) convey(backend *Backend) {
 	if x.mentions.traceState && !keepState {
 		header.Del(traceStateName)
 	}
-
-	if conn.spelled.sent != "" {
-		header.SetHost(conn.spelled.sent)
+	if x.conn.spelled.sent != "" {
+		header.SetHost(x.conn.spelled.sent)
 	}
-	fields := backend.Handoff.Append(x.fields[:0], handoff.Caller{Path: x.path, Grade: x.grade})
-	fields = handoff.AppendForwarded(fields, conn.remote, x.record.Host)
-	fields = append(append(fields, requestIDName+": "...), x.record.ID...)
-	fields = x.record.Trace.AppendTraceParent(append(fields, "\r\n"+traceParentName+": "...))
-	x.fields = append(fields, "\r\n"...)
+}
+
+// filterField is what becomes of a field of a response that is passed on as octets. The
+// id of the request is the gateway's to tell.
+func filterField(name, value []byte) (keep, plain bool) {
+	if len(name) == len(requestIDName) && bytes.EqualFold(name, []byte(requestIDName)) {
+		return false, true
+	}
+	return handoff.FilterField(name, value)
 }
 
 // receivedTrace returns the traceparent that the caller sent. More than one is
@@ -431,5 +495,6 @@ func (x *exchange) refuse(reason Reason) {
 // answer makes p the response.
 func (x *exchange) answer(p problem) {
 	p.RequestID = x.record.ID
+	x.plain.Status = 0
 	p.write(&x.ctx.Response)
 }

@@ -60,6 +60,13 @@ func StripRequest(h *fasthttp.RequestHeader, keepTxnToken bool) (s Stripped) {
 	return s
 }
 
+// Passes reports whether [StripRequest] leaves a field with this name in a request, unless
+// a Connection field names it.
+func Passes(name []byte) bool {
+	c := classify(name)
+	return c == endToEnd || c == vary
+}
+
 // Sole returns the value of the field called name, if a backend will read that and
 // nothing else under the name: it occurs once in all its spellings, and
 // [StripRequest] would leave it. The value is valid until h changes.
@@ -68,7 +75,7 @@ func StripRequest(h *fasthttp.RequestHeader, keepTxnToken bool) (s Stripped) {
 // X-Tier" a caller has "X-Tier: gold" looked at and not sent.
 func Sole(h *fasthttp.RequestHeader, name string) (value []byte, ok bool) {
 	want := []byte(name)
-	if c := classify(want); c != endToEnd && c != vary {
+	if !Passes(want) {
 		return nil, false
 	}
 	found := 0
@@ -131,6 +138,22 @@ func FilterResponse(h *fasthttp.ResponseHeader) {
 	}
 	if variesByCertificate {
 		h.SetCanonical(varyName, anything)
+	}
+}
+
+// FilterField is [FilterResponse] for one field of a response that is not taken apart: keep
+// says that the caller gets the field, and plain that nothing else of the response changes
+// because of it. It allocates nothing.
+func FilterField(name, value []byte) (keep, plain bool) {
+	switch classify(name) {
+	case connection:
+		return false, !namesOthers(value)
+	case hop, reserved:
+		return false, true
+	case vary:
+		return true, !variesByCaller(value)
+	default:
+		return true, true
 	}
 }
 

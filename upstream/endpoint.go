@@ -52,6 +52,9 @@ type conn struct {
 	answered bool // octets of the response were read
 	final    bool // the final response header was read
 	interim  int  // interim response headers that were read
+
+	// The response as it is in the buffer, if Plain has taken its header.
+	plain struct{ status, head, body int }
 }
 
 // take returns an idle connection that may carry another request and has

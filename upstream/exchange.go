@@ -15,10 +15,10 @@ import (
 //
 // The clock is read once, when the response is there: to read it takes as long as to
 // parse half of a header.
-func (c *conn) exchange(b *buffers, resp *fasthttp.Response, now time.Time) (unread, again bool, answered time.Time, err *Error) {
-	r := &b.request
+func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bool, answered time.Time, err *Error) {
+	r, resp := &b.request, call.Response
 	sent := c.wire.sent
-	c.answered, c.final, c.interim = false, false, 0
+	c.answered, c.final, c.interim, c.plain.status = false, false, 0, 0
 	whole := r.stream == nil
 	if failure := c.send(r.out, whole, now); failure != nil {
 		err = c.broken(failure)
@@ -27,7 +27,11 @@ func (c *conn) exchange(b *buffers, resp *fasthttp.Response, now time.Time) (unr
 		now = time.Now()
 	}
 	if err == nil && !c.final {
-		err = c.readHead(b.in, resp, now)
+		plain := call.Plain
+		if r.head || r.stream != nil {
+			plain = nil
+		}
+		err = c.readHead(b.in, resp, plain, now)
 	}
 	if err == nil {
 		answered = time.Now()
@@ -41,7 +45,7 @@ func (c *conn) exchange(b *buffers, resp *fasthttp.Response, now time.Time) (unr
 		again = c.reused && !c.answered && err.Reason == ReasonClosed && (untouched || whole && r.idempotent)
 		return unread, again, answered, err
 	}
-	return unread, false, answered, c.receive(b, resp, answered)
+	return unread, false, answered, c.receive(b, call, answered)
 }
 
 // maxHeld bounds what a connection keeps of a request beyond its buffers.
@@ -104,7 +108,7 @@ func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Tim
 		case nil:
 			// After an interim response the backend waits for the rest of the body: to
 			// wait for its final one here would be to wait for each other.
-			if err := c.readOneHead(in, resp); err != nil {
+			if err := c.readOneHead(in, resp, nil); err != nil {
 				return false, err
 			}
 		default:

@@ -34,17 +34,21 @@ const sizeDigits = 4
 // unless a header has made it grow.
 const maxChunk = 1<<(4*sizeDigits) - 1
 
-// begin puts together the header of req, with fields behind its own, and the first
-// octets of its body.
+// begin puts together the header that call asks for and the first octets of the body.
 //
 // The framing is made anew. What fasthttp would add or move is taken from the
 // header before: a declared trailer would carry fields of the header out of it,
 // which is a way to have identity headers removed.
-func (r *request) begin(req *fasthttp.Request, fields []byte) error {
-	h := &req.Header
+func (r *request) begin(call *Call) error {
+	h := &call.Request.Header
 	r.head = h.IsHead()
 	r.idempotent = isIdempotent(h.Method())
-	body, err := r.framing(req)
+	if len(call.Head) > 0 {
+		r.stream, r.left = nil, 0
+		r.out = append(append(r.out[:0], call.Head...), "\r\n"...)
+		return nil
+	}
+	body, err := r.framing(call.Request)
 	if err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func (r *request) begin(req *fasthttp.Request, fields []byte) error {
 	if len(h.Host()) == 0 {
 		r.out = append(r.out, "Host: \r\n"...) // RFC 9112 §3.2
 	}
-	r.out = append(append(r.out, fields...), "\r\n"...)
+	r.out = append(append(r.out, call.Fields...), "\r\n"...)
 	if r.stream == nil {
 		r.out = append(r.out, body...)
 		return nil

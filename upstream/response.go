@@ -28,25 +28,33 @@ var (
 )
 
 // readHead reads the final response header and drops the interim ones before it.
-func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response, now time.Time) *Error {
+func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response, plain *Plain, now time.Time) *Error {
 	if err := c.wire.readWithin(c.u.o.ResponseTimeout, now); err != nil {
 		return c.broken(err)
 	}
 	for !c.final {
-		if err := c.readOneHead(in, resp); err != nil {
+		if err := c.readOneHead(in, resp, plain); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readOneHead reads one response header; final says whether it was an interim one.
-func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response) *Error {
+// readOneHead reads one response header; final says whether it was an interim one. If
+// it is of a response for plain, which may be nil, that has taken it.
+func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response, plain *Plain) *Error {
 	// fasthttp reports whatever goes wrong before the first octet as io.EOF.
 	if _, err := in.Peek(1); err != nil {
 		return c.broken(err)
 	}
 	c.answered = true
+	if plain != nil {
+		arrived, _ := in.Peek(in.Buffered())
+		if c.plain.status, c.plain.head, c.plain.body = plain.take(arrived); c.plain.status != 0 {
+			c.final = true
+			return nil
+		}
+	}
 	if !dated(in) {
 		// A recipient with a clock has to add a Date (RFC 9110 §6.6.1). fasthttp keeps one
 		// and writes it unless it was told not to, which this alone takes back: it takes
@@ -144,7 +152,15 @@ func isNetwork(err error) bool {
 // receive makes resp ready to be sent to the caller: it decides how the body is
 // delimited, takes it over if it is there already, and otherwise lets resp
 // stream it. c and b are disposed of, now or at the end of the stream.
-func (c *conn) receive(b *buffers, resp *fasthttp.Response, now time.Time) *Error {
+func (c *conn) receive(b *buffers, call *Call, now time.Time) *Error {
+	resp := call.Response
+	if p := &c.plain; p.status != 0 {
+		octets, _ := b.in.Peek(p.head + p.body)
+		call.Plain.complete(p.status, octets[p.head:], now)
+		b.in.Discard(len(octets))
+		c.dispose(b, true, now)
+		return nil
+	}
 	h := &resp.Header
 	unread := b.request.stream != nil
 	keep := !unread && keepsAlive(h)

@@ -106,10 +106,17 @@ type Call struct {
 	// Request: what the gateway itself has to say. They need not be put into the
 	// header, where each would be looked for and copied three times.
 	Fields []byte
+	// Head, unless it is empty, is the request line and all field lines, each with its end, of
+	// a request without a body. It is sent in place of Request's header and of Fields; of
+	// Request no more than the method is looked at then.
+	Head []byte
 	// Response gets the response. It streams its body unless that arrived together
 	// with the header. The stream fails if the backend's body is incomplete; it has to
 	// be closed, which fasthttp does after it wrote the response.
 	Response *fasthttp.Response
+	// Plain, which may be nil, gets the response in place of Response if that may be passed
+	// on as octets.
+	Plain *Plain
 	// Abort, which may be nil, ends everything from outside, until the response was
 	// read or closed. The error wraps [ErrAborted] then, also that of the stream.
 	Abort *Abort
@@ -141,6 +148,9 @@ func (u *Upstream) Forward(g policy.Grant, call *Call) (Result, error) {
 	if start.IsZero() {
 		start = time.Now()
 	}
+	if call.Plain != nil {
+		call.Plain.Status = 0
+	}
 	var result Result
 	if g.IsZero() {
 		return result, &Error{Reason: ReasonGrant, Err: errors.New("the request was not granted")}
@@ -149,7 +159,7 @@ func (u *Upstream) Forward(g policy.Grant, call *Call) (Result, error) {
 		return result, &Error{Reason: ReasonGrant, Err: fmt.Errorf("the grant is for upstream %s, not %s", name, u.o.Name)}
 	}
 	b := bufferPool.Get().(*buffers)
-	if err := b.request.begin(call.Request, call.Fields); err != nil {
+	if err := b.request.begin(call); err != nil {
 		result.BodyUnread = true
 		b.free()
 		return result, &Error{Reason: ReasonRequestBody, Err: err}
@@ -210,7 +220,7 @@ func (u *Upstream) try(b *buffers, call *Call, result *Result, start time.Time) 
 			result.PeerID = c.peer.id
 		}
 		e.requests.Add(1)
-		unread, again, answered, err := c.exchange(b, call.Response, now)
+		unread, again, answered, err := c.exchange(b, call, now)
 		if err == nil {
 			result.BodyUnread = unread
 			result.Duration = answered.Sub(start)
