@@ -316,6 +316,7 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	fields = x.record.Trace.AppendTraceParent(append(fields, traceParentName+": "...))
 	x.fields = append(fields, "\r\n"...)
 	if plain {
+		x.fields = append(x.fields, "\r\n"...)
 		call.Head = x.fields
 	} else {
 		call.Fields = x.fields

@@ -13,7 +13,8 @@ type request struct {
 	// out begins with the header and holds as much of the body as was there at
 	// once. It is not touched until it has been sent, so that it can be sent
 	// again.
-	out []byte
+	out    []byte
+	memory []byte // for out, unless that is of the caller's or grows beyond
 
 	stream     io.Reader // where the rest of the body comes from; nil: out is all
 	left       int64     // octets that stream has to yield; chunked: the length is not known
@@ -44,8 +45,7 @@ func (r *request) begin(call *Call) error {
 	r.head = h.IsHead()
 	r.idempotent = isIdempotent(h.Method())
 	if len(call.Head) > 0 {
-		r.stream, r.left = nil, 0
-		r.out = append(append(r.out[:0], call.Head...), "\r\n"...)
+		r.out, r.stream, r.left = call.Head, nil, 0
 		return nil
 	}
 	body, err := r.framing(call.Request)
@@ -62,12 +62,12 @@ func (r *request) begin(call *Call) error {
 		h.Del(fasthttp.HeaderExpect)
 	}
 	if h.IsHTTP11() {
-		r.out = h.AppendBytes(r.out[:0])
+		r.out = h.AppendBytes(r.memory)
 	} else {
 		// A gateway speaks its own version (RFC 9110 §6.2).
 		version := string(h.Protocol())
 		h.SetProtocol("HTTP/1.1")
-		r.out = h.AppendBytes(r.out[:0])
+		r.out = h.AppendBytes(r.memory)
 		h.SetProtocol(version)
 	}
 	r.out = r.out[:len(r.out)-len("\r\n")]

@@ -80,16 +80,13 @@ type buffers struct {
 var bufferPool = sync.Pool{New: func() any {
 	return &buffers{
 		in:      bufio.NewReaderSize(nil, bufferBytes),
-		request: request{out: make([]byte, 0, bufferBytes)},
+		request: request{memory: make([]byte, 0, bufferBytes)},
 	}
 }}
 
 func (b *buffers) free() {
 	b.in.Reset(nil)
-	if cap(b.request.out) > bufferBytes {
-		b.request.out = make([]byte, 0, bufferBytes)
-	}
-	b.request.stream = nil
+	b.request.out, b.request.stream = nil, nil
 	bufferPool.Put(b)
 }
 
@@ -106,8 +103,8 @@ type Call struct {
 	// Request: what the gateway itself has to say. They need not be put into the
 	// header, where each would be looked for and copied three times.
 	Fields []byte
-	// Head, unless it is empty, is the request line and all field lines, each with its end, of
-	// a request without a body. It is sent in place of Request's header and of Fields; of
+	// Head, unless it is empty, is the whole header of a request without a body, from the
+	// request line to the blank line. It is sent in place of Request's header and of Fields; of
 	// Request no more than the method is looked at then.
 	Head []byte
 	// Response gets the response. It streams its body unless that arrived together
