@@ -101,9 +101,9 @@ func (l *listener) begin(ctx *fasthttp.RequestCtx) *exchange {
 
 // mentions says which fields a request came with, of those that are looked for one by
 // one. Most requests have none of them, and to look for one costs as much as to look
-// over all. special says that there are fields, these or others, that are not for the backend
-// as they are.
-type mentions struct{ connection, requestID, traceParent, traceState, special bool }
+// over all. stripped says that there are fields, these or others, that are not for the backend,
+// special that it takes more than to leave them out.
+type mentions struct{ connection, requestID, traceParent, traceState, stripped, special bool }
 
 func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 	// As received: fasthttp's own iteration takes cookies apart and spells them anew. The
@@ -111,11 +111,10 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 	for rest := header.RawHeaders(); len(rest) > 0; {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
-		name, _, _ := bytes.Cut(line, []byte{':'})
-		m.special = m.special || !handoff.Passes(name)
+		name, value, _ := bytes.Cut(line, []byte{':'})
+		keep, plain := stripField(name, value)
+		m.stripped, m.special = m.stripped || !keep, m.special || !plain
 		switch len(name) {
-		case len(fasthttp.HeaderExpect), len(fasthttp.HeaderContentLength), len(fasthttp.HeaderTransferEncoding):
-			m.special = m.special || framing(name)
 		case len(fasthttp.HeaderConnection), len(traceParentName), len(requestIDName):
 			m.connection = m.connection || bytes.EqualFold(name, []byte(fasthttp.HeaderConnection))
 			m.requestID = m.requestID || bytes.EqualFold(name, []byte(requestIDName))
@@ -123,14 +122,28 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 			m.traceState = m.traceState || bytes.EqualFold(name, []byte(traceStateName))
 		}
 	}
-	m.special = m.special || m.requestID || m.traceParent || m.traceState
 	return m
 }
 
-// framing reports whether name, in any case, is of a field that says whether a body comes.
-func framing(name []byte) bool {
-	return bytes.EqualFold(name, []byte(fasthttp.HeaderContentLength)) ||
-		bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)) || bytes.EqualFold(name, []byte(fasthttp.HeaderExpect))
+// stripField is what becomes of a field of a request that is passed on as octets. Whether
+// there is a body and how it is framed, and whether a trace goes on, takes more than that.
+func stripField(name, value []byte) (keep, plain bool) {
+	is := func(other string) bool { return bytes.EqualFold(name, []byte(other)) }
+	switch len(name) {
+	case len(fasthttp.HeaderExpect), len(fasthttp.HeaderContentLength), len(fasthttp.HeaderTransferEncoding):
+		if is(fasthttp.HeaderExpect) || is(fasthttp.HeaderContentLength) || is(fasthttp.HeaderTransferEncoding) {
+			return true, false
+		}
+	case len(traceStateName):
+		if is(traceStateName) {
+			return true, false
+		}
+	case len(traceParentName), len(requestIDName):
+		if is(traceParentName) || is(requestIDName) {
+			return false, true
+		}
+	}
+	return handoff.StripField(name, value)
 }
 
 // asksToClose reports whether a Connection field has the option "close" next to
@@ -304,7 +317,7 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	header := &x.ctx.Request.Header
 	plain := !x.mentions.special && x.conn.spelled.sent == "" && (header.IsGet() || header.IsHead())
 	if plain {
-		fields = appendPlain(fields, header)
+		fields = appendPlain(fields, header, x.mentions.stripped)
 	} else {
 		x.strip(backend)
 	}
@@ -324,11 +337,21 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 }
 
 // appendPlain appends a header in which nothing has to be changed: the field lines are
-// those that the gate has let through, octet for octet.
-func appendPlain(dst []byte, header *fasthttp.RequestHeader) []byte {
+// those that the gate has let through, octet for octet, but for those that are stripped.
+func appendPlain(dst []byte, header *fasthttp.RequestHeader, stripped bool) []byte {
 	dst = append(append(dst, header.Method()...), ' ')
 	dst = append(append(dst, header.RequestURI()...), " HTTP/1.1\r\n"...)
-	return append(dst, bytes.TrimSuffix(header.RawHeaders(), []byte("\r\n"))...) // the blank line
+	lines := bytes.TrimSuffix(header.RawHeaders(), []byte("\r\n")) // the blank one
+	if !stripped {
+		return append(dst, lines...)
+	}
+	for line := range bytes.Lines(lines) {
+		name, value, _ := bytes.Cut(line, []byte{':'})
+		if keep, _ := stripField(name, value); keep {
+			dst = append(dst, line...)
+		}
+	}
+	return dst
 }
 
 // strip takes out of the caller's header what is not for the backend.

@@ -60,11 +60,20 @@ func StripRequest(h *fasthttp.RequestHeader, keepTxnToken bool) (s Stripped) {
 	return s
 }
 
-// Passes reports whether [StripRequest] leaves a field with this name in a request, unless
-// a Connection field names it.
-func Passes(name []byte) bool {
-	c := classify(name)
-	return c == endToEnd || c == vary
+// StripField is [StripRequest] for one field of a request that is not taken apart: keep says
+// that the field stays, and plain that nothing else has to be known or changed because of it.
+// It allocates nothing.
+func StripField(name, value []byte) (keep, plain bool) {
+	switch classify(name) {
+	case connection:
+		return false, !namesOthers(value)
+	case hop, reserved, baggage:
+		return false, true
+	case txnToken:
+		return true, false
+	default:
+		return true, true
+	}
 }
 
 // Sole returns the value of the field called name, if a backend will read that and
@@ -75,7 +84,7 @@ func Passes(name []byte) bool {
 // X-Tier" a caller has "X-Tier: gold" looked at and not sent.
 func Sole(h *fasthttp.RequestHeader, name string) (value []byte, ok bool) {
 	want := []byte(name)
-	if !Passes(want) {
+	if c := classify(want); c != endToEnd && c != vary {
 		return nil, false
 	}
 	found := 0
