@@ -126,7 +126,8 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 }
 
 // stripField is what becomes of a field of a request that is passed on as octets. Whether
-// there is a body and how it is framed, and whether a trace goes on, takes more than that.
+// there is a body and how it is framed, and whether the caller's trace is continued, takes
+// more than that; the ids of the request and the trace are the gateway's to tell.
 func stripField(name, value []byte) (keep, plain bool) {
 	is := func(other string) bool { return bytes.EqualFold(name, []byte(other)) }
 	switch len(name) {
@@ -336,8 +337,9 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	}
 }
 
-// appendPlain appends a header in which nothing has to be changed: the field lines are
-// those that the gate has let through, octet for octet, but for those that are stripped.
+// appendPlain appends a header of which nothing but fields has to be left out: its lines are
+// those that the gate has let through, octet for octet. stripped says that there are such
+// fields.
 func appendPlain(dst []byte, header *fasthttp.RequestHeader, stripped bool) []byte {
 	dst = append(append(dst, header.Method()...), ' ')
 	dst = append(append(dst, header.RequestURI()...), " HTTP/1.1\r\n"...)

@@ -12,6 +12,8 @@
 // Fields named by the caller's Connection field are gone before ours are added,
 // so "Connection: Client-Cert" removes nothing of ours; and reserved names are
 // removed in every spelling that a backend may fold into the one it trusts.
+// [StripField] and [FilterField] say the same of single fields, for headers in which
+// nothing more has to be done than to leave some out.
 //
 // # What a backend gets
 //

@@ -13,8 +13,9 @@ import (
 //
 // Such a response is one in HTTP/1.1 that arrived whole, with a Content-Length and without
 // anything that fasthttp would read differently from others or that concerns the
-// connection to the backend. A Date is added to it where there is none. The answer to HEAD, one without a body by its status, and one
-// to a request whose body was not sent to its end are none.
+// connection to the backend. The answer to HEAD, one without a body by its status, and one
+// to a request whose body was not sent to its end are none. A Date is added where there is
+// none.
 type Plain struct {
 	// Filter is asked about every field, with its name as it came and its value without
 	// white space around it: keep says that the field is passed on, plain that nothing else of
@@ -40,9 +41,9 @@ const (
 	plainServer
 )
 
-// take takes the header of the response that arrived begins with, and returns how long that
-// is with the blank line, and how long the body behind it is. head is 0 if the response is
-// not whole, or not plain.
+// take takes the header of the response that arrived begins with, without the blank line. It
+// returns how long that is with the blank line, and how long the body behind it is. status is
+// 0 if the response is not whole, or not plain.
 func (p *Plain) take(arrived []byte) (status, head, body int) {
 	line, rest, ok := cutLine(arrived)
 	if status = plainStatus(line); !ok || status == 0 {
@@ -120,7 +121,7 @@ func appendDate(dst []byte, now time.Time) []byte {
 }
 
 // cutLine returns the first line of b without its CRLF, and what is behind that. It returns
-// false if there is no such line, or if a value with an octet in it that lines must not have.
+// false if there is no such line, or if it has an octet that no line must have.
 func cutLine(b []byte) (line, rest []byte, ok bool) {
 	end := bytes.IndexByte(b, '\n')
 	if end <= 0 || b[end-1] != '\r' {
