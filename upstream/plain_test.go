@@ -156,14 +156,14 @@ func FuzzPlain(f *testing.F) {
 	})
 }
 
-// Forward gives a plain response to Plain, and every other one to Response; the connection
-// is used again in either case.
+// Forward gives a plain response to Plain, and every other one to Response. The connection is
+// used again unless something is left on it.
 func TestForwardPlain(t *testing.T) {
 	t.Parallel()
 	const plain = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 	answers := map[string]string{
 		"/plain": plain, "/upload": plain, "/interim": "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + plain,
-		"/head":     "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\n",
+		"/head":     plain, // which has a body that it must not have
 		"/trailers": "HTTP/1.1 200 OK\r\nTrailer: X\r\nContent-Length: 2\r\n\r\nok",
 	}
 	ln := script(t, func(n int, c net.Conn, in *bufio.Reader) {
@@ -189,7 +189,7 @@ func TestForwardPlain(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		if result.Reused != (i > 0) {
+		if result.Reused != (i > 1) { // none after the first, which said too much
 			t.Errorf("%s: a connection was used again: %v", path, result.Reused)
 		}
 		if path == "/head" || path == "/trailers" {
