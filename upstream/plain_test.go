@@ -162,7 +162,7 @@ func TestForwardPlain(t *testing.T) {
 	t.Parallel()
 	const plain = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 	answers := map[string]string{
-		"/plain": plain, "/upload": plain, "/interim": "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + plain,
+		"/plain": plain, "/upload": plain, "/interim": "HTTP/1.1 103 Early Hints\r\nConnection: close\r\nLink: x\r\n\r\n" + plain,
 		"/head":     plain, // which has a body that it must not have
 		"/trailers": "HTTP/1.1 200 OK\r\nTrailer: X\r\nContent-Length: 2\r\n\r\nok",
 	}
@@ -202,14 +202,19 @@ func TestForwardPlain(t *testing.T) {
 		if p.Status != 200 || string(p.Octets) != want {
 			t.Errorf("%s: Plain has %d, %q, want %q", path, p.Status, p.Octets, want)
 		}
+		if resp.ConnectionClose() || resp.StatusCode() != 200 {
+			t.Errorf("%s: the response is in Plain, and Response has %q", path, resp.Header.String())
+		}
 	}
 }
 
-// A response of 1 KiB as octets, and what it costs to take it apart and put it together.
+// A response of 1 KiB as octets, also where a Date is added, and what it costs to take it apart
+// and put it together.
 func BenchmarkPlain(b *testing.B) {
-	octets := []byte("HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\n" +
+	const date = "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
+	octets := []byte("HTTP/1.1 200 OK\r\nServer: nginx\r\n" + date + "Content-Type: text/plain\r\n" +
 		"Cache-Control: no-store\r\nX-Caller: spiffe://prod.example/ns/shop/sa/checkout\r\nContent-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024))
-	b.Run("octets", func(b *testing.B) {
+	take := func(b *testing.B, octets []byte) {
 		p := Plain{Filter: func([]byte, []byte) (bool, bool) { return true, true }, Fields: []byte("X-Id: 7\r\n")}
 		now := time.Now()
 		b.ReportAllocs()
@@ -217,7 +222,9 @@ func BenchmarkPlain(b *testing.B) {
 			status, head, body := p.take(octets)
 			p.complete(status, octets[head:head+body], now)
 		}
-	})
+	}
+	b.Run("octets", func(b *testing.B) { take(b, octets) })
+	b.Run("octets without a Date", func(b *testing.B) { take(b, bytes.Replace(octets, []byte(date), nil, 1)) })
 	b.Run("taken apart", func(b *testing.B) {
 		var resp fasthttp.Response
 		source := bytes.NewReader(nil)

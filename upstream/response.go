@@ -155,6 +155,9 @@ func isNetwork(err error) bool {
 func (c *conn) receive(b *buffers, call *Call, now time.Time) *Error {
 	resp := call.Response
 	if p := &c.plain; p.status != 0 {
+		if c.interim > 0 {
+			resp.Header.Reset() // what an interim one said, such as "Connection: close", is not of this one
+		}
 		octets, _ := b.in.Peek(p.head + p.body)
 		call.Plain.complete(p.status, octets[p.head:], now)
 		b.in.Discard(len(octets))
