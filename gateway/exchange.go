@@ -34,7 +34,7 @@ type exchange struct {
 
 	plain     upstream.Plain // the response, if plain.Status is not 0
 	instead   []byte         // what the next Write sends in place of what it is given
-	fields    []byte         // that the backend gets from the gateway itself; the memory is kept
+	fields    []byte         // that the backend gets from the gateway itself, or its whole header; the memory is kept
 	ids       string         // for this request and those that use the memory after it
 	mentions  mentions
 	decided   time.Time
@@ -51,7 +51,7 @@ var exchanges = sync.Pool{New: func() any {
 }}
 
 const (
-	maxKeptFields = 16 << 10 // enough to convey a chain of four certificates
+	maxKeptFields = 16 << 10 // enough for a common header, or to convey a chain of four certificates
 	maxKeptOctets = 32 << 10 // more than arrives of a response at once, with our own fields
 )
 

@@ -87,7 +87,7 @@ func Tend(ctx context.Context) {
 	for {
 		s := read()
 		if want := pace(s.live, limit); differ(want, gogc) {
-			debug.SetGCPercent(want) // stops the world for some microseconds
+			debug.SetGCPercent(want) // takes the lock of the heap
 			gogc = want
 		}
 		select {
