@@ -110,17 +110,21 @@ func TestRequestsAsOctets(t *testing.T) {
 		{"a length of nothing", "pay.example", "GET", []string{"Content-Length: 0"}},
 		{"a method with a length of nothing", "pay.example", "POST", nil},
 		{"a body", "pay.example", "GET", []string{"Content-Length: 4"}},
+		{"a body in chunks", "pay.example", "GET", []string{"Transfer-Encoding: chunked"}},
 	} {
 		t.Run(tt.claim, func(t *testing.T) {
 			c := w.dial(checkout, "pay.example")
 			c.t = t
 			var got []map[string][]string
 			for _, more := range [][]string{nil, {"Tracestate: a=b"}} {
-				body := ""
-				if slices.Contains(tt.fields, "Content-Length: 4") {
-					body = "body"
+				body, sent := "", ""
+				switch {
+				case slices.Contains(tt.fields, "Content-Length: 4"):
+					body, sent = "body", "body"
+				case slices.Contains(tt.fields, "Transfer-Encoding: chunked"):
+					body, sent = "body", "4\r\nbody\r\n0\r\n\r\n"
 				}
-				if r := c.do(request(tt.method, tt.host, "/v1/x?a=%20b", "", append(more, tt.fields...)...) + body); r.StatusCode != 200 {
+				if r := c.do(request(tt.method, tt.host, "/v1/x?a=%20b", "", append(more, tt.fields...)...) + sent); r.StatusCode != 200 {
 					t.Fatalf("%d %s", r.StatusCode, r.body)
 				}
 				s := w.pay.next(t)

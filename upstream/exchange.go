@@ -28,8 +28,8 @@ func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bo
 	}
 	if err == nil && !c.final {
 		plain := call.Plain
-		if r.head || r.stream != nil {
-			plain = nil
+		if r.head {
+			plain = nil // its length is of no body
 		}
 		err = c.readHead(b.in, resp, plain, now)
 	}
