@@ -19,6 +19,7 @@ func FuzzFields(f *testing.F) {
 		"Connection: X-Named\nX-Named: 1",
 		"Connection: close\nClient_Cert: x\nclient-cert-chain: y\nX-Client-Certificate: z\nx.forwarded.for: 1",
 		"Forwarded: for=1\nBaggage: a=b\nTxn-Token: t\nVary: Client-Cert\nProxy: p\nProxy-Status: q\nSSL-Client-S: s",
+		"Baggage: a=b\nX-Other: z",
 		"Vary: Accept\nX-Real-IP: 1\nKeep-Alive: 5\nHTTP2-Settings: x\nX-Workload-Id: y",
 	} {
 		f.Add(seed)
