@@ -25,9 +25,8 @@ const (
 	// limit is not near. With little alive, GOGC alone would start one after every hundred
 	// handshakes. Much more room costs more than it spares: a handshake that gets memory
 	// which the kernel has just given pays for page faults, and one that gets memory from
-	// long ago for cold caches. With 256 MiB handshakes cost a tenth more than with 32,
-	// with 16 to 48 they cost the same. What a collection costs whoever is served
-	// meanwhile is little since the network is polled during it (ADR 0023).
+	// long ago for cold caches (ADR 0025). Under pressure the network is polled during
+	// a collection, so that it costs whoever is served meanwhile little (ADR 0023).
 	room = 32 << 20
 	// least is what GOGC is a percentage of at least: Go lets a heap grow to 4 MiB for 100.
 	least = 4 << 20

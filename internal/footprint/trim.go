@@ -12,7 +12,7 @@ const (
 	// pollDue is how long, for each processor, the network goes without a poll while this
 	// package collects: the same as for a limiter's bell (package tlsterm).
 	pollDue = 300 * time.Microsecond
-	// slice is how much goes back to the kernel at a time, which takes 0.1 ms, or twice that if
+	// slice is how much goes back to the kernel at a time, which takes a fraction of breath, more if
 	// it is in a huge page, and breath how long others have the processor after it.
 	slice  = 1 << 20
 	breath = 500 * time.Microsecond
@@ -23,8 +23,8 @@ const (
 )
 
 // trim collects garbage and gives free memory back to the kernel, so that others hardly
-// notice: on one processor, 200 MiB of garbage held up requests for 20 ms twice, until it was
-// swept and until it was given back.
+// notice: on one processor, all garbage of a burst at once would hold up requests twice, until
+// it is swept and until it is given back (ADR 0025).
 func trim() {
 	collect(runtime.GC)
 	giveBack(func() { time.Sleep(breath) })
