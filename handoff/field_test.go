@@ -47,7 +47,7 @@ func FuzzFields(f *testing.F) {
 		if requestPlain {
 			var h fasthttp.RequestHeader
 			if err := h.Read(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\n" + all.String() + "\r\n"))); err != nil {
-				t.Skip("fasthttp refuses it:", err)
+				return // fasthttp refuses it, so there is nothing to compare
 			}
 			StripRequest(&h, false)
 			if got, want := headerOf(t, requestKept.String()), headerOf(t, string(h.Header())); !reflect.DeepEqual(got, want) {
@@ -58,7 +58,7 @@ func FuzzFields(f *testing.F) {
 			var h fasthttp.ResponseHeader
 			h.SetNoDefaultContentType(true)
 			if err := h.Read(bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\n" + all.String() + "Content-Length: 0\r\n\r\n"))); err != nil {
-				t.Skip("fasthttp refuses it:", err)
+				return // fasthttp refuses it, so there is nothing to compare
 			}
 			h.ResetConnectionClose() // what package upstream does
 			FilterResponse(&h)
