@@ -134,8 +134,8 @@ func (r *rig) under(ctx context.Context, i *instance, sockets int, job load.Job,
 const goodputShare = "goodput_share"
 
 // overloaded measures what of an offered load succeeds in time, relative to the peak:
-// the most that the same process reached at all, in a closed loop or at one of the
-// rates. What ends in the first patience, or after the last connection was offered, does
+// what the same process reaches in a closed loop immediately before and after. What ends
+// in the first patience, or after the last connection was offered, does
 // not count: the queue is not full yet, or drains while nothing is added. The server's
 // key is RSA here: it makes a handshake dear for the peer and cheap for the generator,
 // which could not offer three times the peak otherwise.
@@ -163,36 +163,50 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	})
 }
 
-// beyond finds the peak of a closed loop and offers one, two and three times that. They
+// beyond offers one, two and three times the peak, which is looked for before and after
+// each: the speed of a machine may have changed in between. They
 // are compared with each other, so what others took of the core is the most that they
 // took in any of them. What was no overload has no share, and so no verdict.
 func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report.Measurement) (all []report.Measurement, foreign float64, err error) {
-	result, err := r.generator.Play(ctx, r.job(i, job))
+	before, foreign, err := r.peak(ctx, i, job)
 	if err != nil {
 		return nil, 0, err
 	}
-	peak := perSecond(result, job)
-	if peak == 0 {
-		return nil, 0, fmt.Errorf("nothing succeeded: %s", result.Failure)
-	}
-	best, foreign := peak, foreignShare(result)
 	for _, times := range []int{1, 2, 3} {
 		m := like
 		m.X = float64(times)
 		m.Point = map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}
-		if err := r.overload(ctx, i, job, peak*float64(times), &m); err != nil {
+		if err := r.overload(ctx, i, job, before*float64(times), &m); err != nil {
 			return nil, 0, err
 		}
-		best, foreign = max(best, m.Values["goodput_per_second"]), max(foreign, m.Values[report.ForeignShare])
-		all = append(all, m)
-	}
-	for _, m := range all {
-		m.Values["peak_per_second"] = best
-		if m.X == 1 || full(m, job) {
-			m.Values[goodputShare] = m.Values["goodput_per_second"] / best
+		after, disturbed, err := r.peak(ctx, i, job)
+		if err != nil {
+			return nil, 0, err
 		}
+		foreign = max(foreign, m.Values[report.ForeignShare], disturbed)
+		peak := (before + after) / 2
+		m.Values["peak_per_second"] = peak
+		if times == 1 || full(m, job) {
+			m.Values[goodputShare] = m.Values["goodput_per_second"] / peak
+		}
+		all = append(all, m)
+		before = after
 	}
 	return all, foreign, nil
+}
+
+// peak is what a closed loop reaches. What is left of an overload before it is cleared
+// away first.
+func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (perSec, foreign float64, err error) {
+	job.From, job.Until, job.Duration = r.patience/2, 2*r.patience, 2*r.patience
+	result, err := r.generator.Play(ctx, r.job(i, job))
+	if err != nil {
+		return 0, 0, err
+	}
+	if result.Within == 0 {
+		return 0, 0, fmt.Errorf("nothing succeeded: %s", result.Failure)
+	}
+	return perSecond(result, job), result.Foreign(), nil
 }
 
 // perSecond is how many operations succeeded a second in the part of a job that counts.

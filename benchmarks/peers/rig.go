@@ -188,10 +188,7 @@ func (r *rig) visit(ctx context.Context, p *peer, files pki.Files, f func(*insta
 	if err != nil {
 		return err
 	}
-	if err = f(i); err != nil && ctx.Err() == nil && !errors.Is(err, errCannot) {
-		err = fmt.Errorf("%s: %w\n%s", p.name, err, i.complaint())
-	}
-	return errors.Join(err, i.close())
+	return errors.Join(i.blame(ctx, f(i)), i.close())
 }
 
 // turns are the peers in the order of a round: another one begins each time.

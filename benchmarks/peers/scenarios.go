@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"verigate/benchmarks/peers/load"
@@ -52,59 +50,6 @@ func scenarioNames() (names []string) {
 	return names
 }
 
-// newPerSecond is how many identities of a set that is used once are made for each
-// second: what one core of a client can use up. Paced runs use pacedPerSecond more.
-const (
-	newPerSecond   = 2500
-	pacedPerSecond = 1000
-)
-
-// steadily measures a scenario of one operation again and again: a closed loop for
-// CPU time, then a fixed rate for latencies. A first pass, which is thrown away, finds
-// the rate: half of what the slowest peer can do.
-func (r *rig) steadily(ctx context.Context, s scenario) error {
-	if s.set == "chain" && r.intermediates == 0 {
-		r.note("%s is left out: there are no intermediates.", s.name)
-		return nil
-	}
-	slowest := math.Inf(1)
-	able := map[string]bool{}
-	for _, p := range r.peers {
-		m, err := r.steady(ctx, s, p, 0)
-		if errors.Is(err, errCannot) {
-			r.note("%s is not in %s: %s.", p.name, s.name, errCannot)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		able[p.name] = true
-		slowest = min(slowest, m.Values["throughput_per_second"])
-	}
-	rate := slowest / 2
-	if s.job.Once {
-		rate = min(rate, pacedPerSecond)
-	}
-	for round := range r.rounds {
-		for _, p := range r.turns(round) {
-			if !able[p.name] {
-				continue
-			}
-			var m report.Measurement
-			err := r.undisturbed(func() (foreign float64, err error) {
-				m, err = r.steady(ctx, s, p, rate)
-				return m.Values[report.ForeignShare], err
-			})
-			if err != nil {
-				return err
-			}
-			m.Round = round + 1
-			r.keep(m)
-		}
-	}
-	return nil
-}
-
 // undisturbed repeats a measurement during which others used the peer's core for more
 // than a share that measure returns. What the measurement came to plays no part in that.
 // If it does not help, the report warns.
@@ -115,71 +60,6 @@ func (r *rig) undisturbed(measure func() (foreign float64, err error)) error {
 		}
 	}
 	return nil
-}
-
-// errCannot is for a peer that lacks what a scenario is about.
-var errCannot = errors.New("it made full handshakes where a session was offered")
-
-// steady measures one peer once. Without a rate there are no latencies.
-func (r *rig) steady(ctx context.Context, s scenario, p *peer, rate float64) (report.Measurement, error) {
-	m := report.Measurement{Scenario: s.name, Subject: p.name, Point: map[string]string{"key": string(r.key)}, Values: map[string]float64{}}
-	closed, paced, err := r.jobs(s, rate)
-	if err != nil {
-		return m, err
-	}
-	return m, r.visit(ctx, p, r.server, func(i *instance) error {
-		if err := r.warm(ctx, i, s.job); err != nil {
-			return err
-		}
-		result, err := r.generator.Play(ctx, r.job(i, closed))
-		if err != nil {
-			return err
-		}
-		if result.Unresumed > 0 {
-			return errCannot
-		}
-		if result.Operations == 0 {
-			return fmt.Errorf("nothing succeeded: %s", result.Failure)
-		}
-		r.add(&m, result)
-		if rate == 0 {
-			return nil
-		}
-		if result, err = r.generator.Play(ctx, r.job(i, paced)); err != nil {
-			return err
-		}
-		m.Latency = result.Latency
-		m.Failures += result.Failures
-		m.Values["offered_per_second"] = rate
-		m.Values["paced_cpu_seconds_per_operation"] = result.CPU.Seconds() / float64(max(result.Operations, 1))
-		return nil
-	})
-}
-
-// jobs are the two of a steady scenario. Identities that are used once are divided
-// between them; every process of a peer is fresh, and has not seen any.
-func (r *rig) jobs(s scenario, rate float64) (closed, paced load.Job, err error) {
-	closed = s.job
-	closed.Duration = r.span
-	name, n := "client", r.clients
-	first := 0
-	if s.job.Once {
-		name = s.set
-		first = int(newPerSecond * r.span.Seconds())
-		n = first + int(pacedPerSecond*r.span.Seconds()) + 1
-	}
-	if closed.Identities, err = r.identities(name, n, s.set == "chain"); err != nil {
-		return closed, paced, err
-	}
-	paced = closed
-	paced.Rate = rate
-	if s.job.Kind != load.KeepAlive {
-		paced.Workers *= 4 // so that a connection that takes long keeps nobody waiting
-	}
-	if s.job.Once {
-		closed.Last, paced.First = first, first
-	}
-	return closed, paced, nil
 }
 
 // warm lets a fresh process do for a while what will be measured, with the clients
@@ -205,16 +85,11 @@ func (r *rig) add(m *report.Measurement, result load.Result) {
 	m.Latency = result.Latency
 	m.Values["throughput_per_second"] = float64(result.Operations) / result.Wall.Seconds()
 	m.Values["peer_busy_share"] = result.CPU.Seconds() / result.Wall.Seconds()
-	m.Values[report.ForeignShare] = foreignShare(result)
+	m.Values[report.ForeignShare] = result.Foreign()
 	m.Values["generator_busy_share"] = result.Generator.Seconds() / result.Wall.Seconds()
 	if result.Failures > 0 && result.Failure != "" {
 		fmt.Fprintf(r.show, "    of %d failures, one: %s\n", result.Failures, result.Failure)
 	}
-}
-
-// foreignShare is how much of the time others used the peer's core.
-func foreignShare(result load.Result) float64 {
-	return result.Foreign.Seconds() / result.Wall.Seconds()
 }
 
 // note is for the reader of the report, and for who watches.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -94,6 +95,15 @@ func (i *instance) complaint() string {
 		said += "\n" + tail(filepath.Join(i.dir, i.log))
 	}
 	return said
+}
+
+// blame adds to an error whose it is and what the peer said, unless nothing went wrong
+// with the peer.
+func (i *instance) blame(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || errors.Is(err, errCannot) {
+		return err
+	}
+	return fmt.Errorf("%s: %w\n%s", i.name, err, i.complaint())
 }
 
 // close stops the peer and forgets what it wrote.

@@ -84,6 +84,7 @@ func (p *Process) Stop(patience time.Duration) {
 		p.Input.Close()
 	}
 	_ = p.Process.Signal(syscall.SIGTERM) // it may have ended already
+	_ = p.Resume()                        // or it could not end by itself
 	select {
 	case <-p.exited:
 	case <-time.After(patience):
@@ -93,6 +94,17 @@ func (p *Process) Stop(patience time.Duration) {
 	if p.Output != nil {
 		p.Output.Close()
 	}
+}
+
+// Pause keeps the process and its children from running until [Process.Resume]. What has
+// a session of its own is not reached.
+func (p *Process) Pause() error {
+	return os.NewSyscallError("kill", syscall.Kill(-p.Pid(), syscall.SIGSTOP))
+}
+
+// Resume lets the process run again, and its children.
+func (p *Process) Resume() error {
+	return os.NewSyscallError("kill", syscall.Kill(-p.Pid(), syscall.SIGCONT))
 }
 
 // Await returns when the process listens at a TCP address. It fails after patience, or

@@ -77,7 +77,29 @@ type Result struct {
 	// Generator is the CPU time of the generator and of what is beside it. Near
 	// Wall, it is the generator that set the pace.
 	Generator time.Duration
-	// Foreign is how long the peer's core was busy for others.
-	Foreign time.Duration
+	// Core is how long the peer's core was busy, for whomever, in hundredths of a second.
+	Core    time.Duration
 	Latency *report.Latency // from when an operation was due; only with a Rate
 }
+
+// Plus returns what two jobs of one kind came to, one after the other. There are no
+// latencies: percentiles cannot be added.
+func (r Result) Plus(next Result) Result {
+	sum := next
+	sum.Operations += r.Operations
+	sum.Within += r.Within
+	sum.Failures += r.Failures
+	sum.Unresumed += r.Unresumed
+	sum.Wall += r.Wall
+	sum.CPU += r.CPU
+	sum.Generator += r.Generator
+	sum.Core += r.Core
+	sum.Latency = nil
+	if sum.Failure == "" {
+		sum.Failure = r.Failure
+	}
+	return sum
+}
+
+// Foreign is how much of the time others than the peer used its core.
+func (r Result) Foreign() float64 { return max(0, r.Core-r.CPU).Seconds() / r.Wall.Seconds() }

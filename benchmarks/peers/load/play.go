@@ -228,7 +228,7 @@ func (m *measurement) finish() (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		r.Foreign = max(0, core-m.core-r.CPU)
+		r.Core = core - m.core
 		now, err := usage.Tree(m.job.Peer)
 		if err != nil || !slices.Equal(now, m.processes) {
 			return Result{}, errors.Join(fmt.Errorf("the peer's processes were %v and are %v", m.processes, now), err)
