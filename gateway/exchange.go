@@ -32,10 +32,10 @@ type exchange struct {
 	path  *certpath.Path
 	grade assurance.Grade
 
-	plain     upstream.Plain // the response, if plain.Status is not 0
-	instead   []byte         // what the next Write sends in place of what it is given
-	fields    []byte         // that the backend gets from the gateway itself, or its whole header; the memory is kept
-	ids       string         // for this request and those that use the memory after it
+	verbatim  upstream.Verbatim // the response, if verbatim.Status is not 0
+	instead   []byte            // what the next Write sends in place of what it is given
+	fields    []byte            // that the backend gets from the gateway itself, or its whole header; the memory is kept
+	ids       string            // for this request and those that use the memory after it
 	mentions  mentions
 	decided   time.Time
 	streaming bool // the response's body comes from the backend while it is sent
@@ -46,7 +46,7 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any {
 	x := new(exchange)
 	x.question.Header = x.headerOnce // made once: a method value is allocated
-	x.plain.Filter = filterField
+	x.verbatim.Filter = filterField
 	return x
 }}
 
@@ -160,7 +160,7 @@ func (x *exchange) interrupted(reason string) {
 }
 
 func (x *exchange) free() {
-	header, fields, octets, ids := x.question.Header, x.fields[:0], x.plain.Octets[:0], x.ids
+	header, fields, octets, ids := x.question.Header, x.fields[:0], x.verbatim.Octets[:0], x.ids
 	if cap(fields) > maxKeptFields {
 		fields = nil
 	}
@@ -169,6 +169,6 @@ func (x *exchange) free() {
 	}
 	*x = exchange{fields: fields, ids: ids}
 	x.question.Header = header
-	x.plain.Filter, x.plain.Octets = filterField, octets
+	x.verbatim.Filter, x.verbatim.Octets = filterField, octets
 	exchanges.Put(x)
 }

@@ -112,8 +112,8 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
 		name, value, _ := bytes.Cut(line, []byte{':'})
-		keep, plain := stripField(name, value)
-		m.stripped, m.special = m.stripped || !keep, m.special || !plain
+		keep, verbatim := stripField(name, value)
+		m.stripped, m.special = m.stripped || !keep, m.special || !verbatim
 		switch len(name) {
 		case len(fasthttp.HeaderConnection), len(traceParentName), len(requestIDName):
 			m.connection = m.connection || bytes.EqualFold(name, []byte(fasthttp.HeaderConnection))
@@ -128,7 +128,7 @@ func mentioned(header *fasthttp.RequestHeader) (m mentions) {
 // stripField is what becomes of a field of a request that is passed on as octets. Whether
 // there is a body and how it is framed, and whether the caller's trace is continued, takes
 // more than that; the ids of the request and the trace are the gateway's to tell.
-func stripField(name, value []byte) (keep, plain bool) {
+func stripField(name, value []byte) (keep, verbatim bool) {
 	is := func(other string) bool { return bytes.EqualFold(name, []byte(other)) }
 	switch len(name) {
 	case len(fasthttp.HeaderExpect), len(fasthttp.HeaderContentLength), len(fasthttp.HeaderTransferEncoding):
@@ -175,11 +175,11 @@ func (x *exchange) end() {
 	if ctx.Response.ConnectionClose() {
 		conn.unread = true
 	}
-	if x.plain.Status != 0 {
+	if x.verbatim.Status != 0 {
 		if closing || conn.unread {
-			x.plain.Octets = withClose(x.plain.Octets)
+			x.verbatim.Octets = withClose(x.verbatim.Octets)
 		}
-		x.instead = x.plain.Octets
+		x.instead = x.verbatim.Octets
 	}
 	if closing {
 		ctx.SetConnectionClose()
@@ -281,7 +281,7 @@ func (x *exchange) forward(decision *Decision) {
 	call := upstream.Call{Request: &x.ctx.Request, Response: response, Abort: &x.conn.abort, Now: x.decided}
 	x.convey(backend, &call)
 	if x.record.Proto == "HTTP/1.1" {
-		call.Plain = &x.plain
+		call.Verbatim = &x.verbatim
 	}
 	result, err := backend.Upstream.Forward(decision.Grant, &call)
 	x.record.Endpoint = result.Endpoint
@@ -297,8 +297,8 @@ func (x *exchange) forward(decision *Decision) {
 	if !response.IsBodyStream() {
 		x.conn.memo.now = x.decided.Add(result.Duration) // what is left to do takes a microsecond or two
 	}
-	if x.plain.Status != 0 {
-		x.finish(telemetry.DecisionAllowed, x.plain.Status, "")
+	if x.verbatim.Status != 0 {
+		x.finish(telemetry.DecisionAllowed, x.verbatim.Status, "")
 		return
 	}
 	handoff.FilterResponse(&response.Header)
@@ -316,9 +316,9 @@ func (x *exchange) forward(decision *Decision) {
 func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	fields := x.fields[:0]
 	header := &x.ctx.Request.Header
-	plain := !x.mentions.special && x.conn.spelled.sent == "" && (header.IsGet() || header.IsHead())
-	if plain {
-		fields = appendPlain(fields, header, x.mentions.stripped)
+	verbatim := !x.mentions.special && x.conn.spelled.sent == "" && (header.IsGet() || header.IsHead())
+	if verbatim {
+		fields = appendVerbatim(fields, header, x.mentions.stripped)
 	} else {
 		x.strip(backend)
 	}
@@ -326,10 +326,10 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	fields = handoff.AppendForwarded(fields, x.conn.remote, x.record.Host)
 	id := len(fields)
 	fields = append(append(append(fields, requestIDName+": "...), x.record.ID...), "\r\n"...)
-	x.plain.Fields = fields[id:] // the caller is told the same
+	x.verbatim.Fields = fields[id:] // the caller is told the same
 	fields = x.record.Trace.AppendTraceParent(append(fields, traceParentName+": "...))
 	x.fields = append(fields, "\r\n"...)
-	if plain {
+	if verbatim {
 		x.fields = append(x.fields, "\r\n"...)
 		call.Head = x.fields
 	} else {
@@ -337,10 +337,10 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	}
 }
 
-// appendPlain appends a header of which nothing but fields has to be left out: its lines are
+// appendVerbatim appends a header of which nothing but fields has to be left out: its lines are
 // those that the gate has let through, octet for octet. stripped says that there are such
 // fields.
-func appendPlain(dst []byte, header *fasthttp.RequestHeader, stripped bool) []byte {
+func appendVerbatim(dst []byte, header *fasthttp.RequestHeader, stripped bool) []byte {
 	dst = append(append(dst, header.Method()...), ' ')
 	dst = append(append(dst, header.RequestURI()...), " HTTP/1.1\r\n"...)
 	lines := bytes.TrimSuffix(header.RawHeaders(), []byte("\r\n")) // the blank one
@@ -378,7 +378,7 @@ func (x *exchange) strip(backend *Backend) {
 
 // filterField is what becomes of a field of a response that is passed on as octets. The
 // id of the request is the gateway's to tell.
-func filterField(name, value []byte) (keep, plain bool) {
+func filterField(name, value []byte) (keep, verbatim bool) {
 	if len(name) == len(requestIDName) && bytes.EqualFold(name, []byte(requestIDName)) {
 		return false, true
 	}
@@ -521,6 +521,6 @@ func (x *exchange) refuse(reason Reason) {
 // answer makes p the response.
 func (x *exchange) answer(p problem) {
 	p.RequestID = x.record.ID
-	x.plain.Status = 0
+	x.verbatim.Status = 0
 	p.write(&x.ctx.Response)
 }

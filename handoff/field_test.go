@@ -26,7 +26,7 @@ func FuzzFields(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines string) {
 		var all, requestKept, responseKept strings.Builder
-		requestPlain, responsePlain := true, true
+		requestVerbatim, responseVerbatim := true, true
 		for line := range strings.SplitSeq(lines, "\n") {
 			name, value, _ := strings.Cut(line, ":")
 			value = strings.TrimSpace(value)
@@ -35,16 +35,16 @@ func FuzzFields(f *testing.F) {
 			}
 			line = name + ": " + value + "\r\n"
 			all.WriteString(line)
-			keep, plain := StripField([]byte(name), []byte(value))
-			if requestPlain = requestPlain && plain; keep {
+			keep, verbatim := StripField([]byte(name), []byte(value))
+			if requestVerbatim = requestVerbatim && verbatim; keep {
 				requestKept.WriteString(line)
 			}
-			keep, plain = FilterField([]byte(name), []byte(value))
-			if responsePlain = responsePlain && plain; keep {
+			keep, verbatim = FilterField([]byte(name), []byte(value))
+			if responseVerbatim = responseVerbatim && verbatim; keep {
 				responseKept.WriteString(line)
 			}
 		}
-		if requestPlain {
+		if requestVerbatim {
 			var h fasthttp.RequestHeader
 			if err := h.Read(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\n" + all.String() + "\r\n"))); err != nil {
 				return // fasthttp refuses it, so there is nothing to compare
@@ -54,7 +54,7 @@ func FuzzFields(f *testing.F) {
 				t.Errorf("of the request %q, field by field, stays %q, want %q", lines, got, want)
 			}
 		}
-		if responsePlain {
+		if responseVerbatim {
 			var h fasthttp.ResponseHeader
 			h.SetNoDefaultContentType(true)
 			if err := h.Read(bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\n" + all.String() + "Content-Length: 0\r\n\r\n"))); err != nil {

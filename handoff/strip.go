@@ -61,10 +61,10 @@ func StripRequest(h *fasthttp.RequestHeader, keepTxnToken bool) (s Stripped) {
 }
 
 // StripField is [StripRequest] for one field of a request that is not taken apart: keep says
-// that the field stays, and plain that nothing else has to be known or changed because of it.
-// If not all fields of a request are plain, it needs StripRequest. White space around value
-// does not matter. It allocates nothing.
-func StripField(name, value []byte) (keep, plain bool) {
+// that the field stays, and verbatim that nothing else has to be known or changed because of it.
+// Unless that holds for all fields of a request, it needs StripRequest. White space around
+// value does not matter. It allocates nothing.
+func StripField(name, value []byte) (keep, verbatim bool) {
 	switch classify(name) {
 	case connection:
 		return false, !namesOthers(value)
@@ -152,10 +152,10 @@ func FilterResponse(h *fasthttp.ResponseHeader) {
 }
 
 // FilterField is [FilterResponse] for one field of a response that is not taken apart: keep
-// says that the caller gets the field, and plain that nothing else of the response changes
-// because of it. If not all fields of a response are plain, it needs FilterResponse. White
+// says that the caller gets the field, and verbatim that nothing else of the response changes
+// because of it. Unless that holds for all fields of a response, it needs FilterResponse. White
 // space around value does not matter. It allocates nothing.
-func FilterField(name, value []byte) (keep, plain bool) {
+func FilterField(name, value []byte) (keep, verbatim bool) {
 	switch classify(name) {
 	case connection:
 		return false, !namesOthers(value)
@@ -172,7 +172,7 @@ func FilterField(name, value []byte) (keep, plain bool) {
 // costs a third of writing the header down to look at it.
 func isClean(h *fasthttp.ResponseHeader) bool {
 	for name, value := range h.All() {
-		if keep, plain := FilterField(name, value); !keep || !plain {
+		if keep, verbatim := FilterField(name, value); !keep || !verbatim {
 			return false
 		}
 	}

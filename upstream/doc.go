@@ -15,7 +15,7 @@
 // The request target goes out octet for octet as it came in; so does every field
 // that is not about the connection or the framing. Framing is made anew. A header that the
 // caller has put together itself is sent as it is ([Call.Head]), and a response that fasthttp
-// and everybody else read alike can come back as octets ([Plain], ADR 0024).
+// and everybody else read alike can come back as octets ([Verbatim], ADR 0024).
 // Trailers and interim responses are dropped in both directions, and there is no
 // way to switch protocols here.
 //

@@ -53,8 +53,8 @@ type conn struct {
 	final    bool // the final response header was read
 	interim  int  // interim response headers that were read
 
-	// The response as it is in the buffer, if Plain has taken its header.
-	plain struct{ status, head, body int }
+	// The response as it is in the buffer, if Verbatim has taken its header.
+	verbatim struct{ status, head, body int }
 }
 
 // take returns an idle connection that may carry another request and has

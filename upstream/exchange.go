@@ -18,7 +18,7 @@ import (
 func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bool, answered time.Time, err *Error) {
 	r, resp := &b.request, call.Response
 	sent := c.wire.sent
-	c.answered, c.final, c.interim, c.plain.status = false, false, 0, 0
+	c.answered, c.final, c.interim, c.verbatim.status = false, false, 0, 0
 	whole := r.stream == nil
 	if failure := c.send(r.out, whole, now); failure != nil {
 		err = c.broken(failure)
@@ -27,11 +27,11 @@ func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bo
 		now = time.Now()
 	}
 	if err == nil && !c.final {
-		plain := call.Plain
+		verbatim := call.Verbatim
 		if r.head {
-			plain = nil // its length is of no body
+			verbatim = nil // its length is of no body
 		}
-		err = c.readHead(b.in, resp, plain, now)
+		err = c.readHead(b.in, resp, verbatim, now)
 	}
 	if err == nil {
 		answered = time.Now()

@@ -28,12 +28,12 @@ var (
 )
 
 // readHead reads the final response header and drops the interim ones before it.
-func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response, plain *Plain, now time.Time) *Error {
+func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response, verbatim *Verbatim, now time.Time) *Error {
 	if err := c.wire.readWithin(c.u.o.ResponseTimeout, now); err != nil {
 		return c.broken(err)
 	}
 	for !c.final {
-		if err := c.readOneHead(in, resp, plain); err != nil {
+		if err := c.readOneHead(in, resp, verbatim); err != nil {
 			return err
 		}
 	}
@@ -41,16 +41,16 @@ func (c *conn) readHead(in *bufio.Reader, resp *fasthttp.Response, plain *Plain,
 }
 
 // readOneHead reads one response header; final says whether it was an interim one. If
-// it is of a response for plain, which may be nil, that has taken it.
-func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response, plain *Plain) *Error {
+// it is of a response for verbatim, which may be nil, that has taken it.
+func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response, verbatim *Verbatim) *Error {
 	// fasthttp reports whatever goes wrong before the first octet as io.EOF.
 	if _, err := in.Peek(1); err != nil {
 		return c.broken(err)
 	}
 	c.answered = true
-	if plain != nil {
+	if verbatim != nil {
 		arrived, _ := in.Peek(in.Buffered())
-		if c.plain.status, c.plain.head, c.plain.body = plain.take(arrived); c.plain.status != 0 {
+		if c.verbatim.status, c.verbatim.head, c.verbatim.body = verbatim.take(arrived); c.verbatim.status != 0 {
 			c.final = true
 			return nil
 		}
@@ -154,12 +154,12 @@ func isNetwork(err error) bool {
 // stream it. c and b are disposed of, now or at the end of the stream.
 func (c *conn) receive(b *buffers, call *Call, now time.Time) *Error {
 	resp := call.Response
-	if p := &c.plain; p.status != 0 {
+	if p := &c.verbatim; p.status != 0 {
 		if c.interim > 0 {
 			resp.Header.Reset() // what an interim one said, such as "Connection: close", is not of this one
 		}
 		octets, _ := b.in.Peek(p.head + p.body)
-		call.Plain.complete(p.status, octets[p.head:], now)
+		call.Verbatim.complete(p.status, octets[p.head:], now)
 		b.in.Discard(len(octets))
 		c.dispose(b, true, now)
 		return nil

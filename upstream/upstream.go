@@ -111,9 +111,9 @@ type Call struct {
 	// with the header. The stream fails if the backend's body is incomplete; it has to
 	// be closed, which fasthttp does after it wrote the response.
 	Response *fasthttp.Response
-	// Plain, which may be nil, gets the response in place of Response if that may be passed
+	// Verbatim, which may be nil, gets the response in place of Response if that may be passed
 	// on as octets.
-	Plain *Plain
+	Verbatim *Verbatim
 	// Abort, which may be nil, ends everything from outside, until the response was
 	// read or closed. The error wraps [ErrAborted] then, also that of the stream.
 	Abort *Abort
@@ -145,8 +145,8 @@ func (u *Upstream) Forward(g policy.Grant, call *Call) (Result, error) {
 	if start.IsZero() {
 		start = time.Now()
 	}
-	if call.Plain != nil {
-		call.Plain.Status = 0
+	if call.Verbatim != nil {
+		call.Verbatim.Status = 0
 	}
 	var result Result
 	if g.IsZero() {

@@ -17,19 +17,19 @@ import (
 
 // withoutConnection is the filter of these tests: it drops Connection and X-Drop, and X-Special
 // needs more than that.
-func withoutConnection(name, _ []byte) (keep, plain bool) {
+func withoutConnection(name, _ []byte) (keep, verbatim bool) {
 	n := strings.ToLower(string(name))
 	return n != "connection" && n != "x-drop", n != "x-special"
 }
 
-func TestPlain(t *testing.T) {
+func TestVerbatim(t *testing.T) {
 	t.Parallel()
 	const date = "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
 	now := time.Date(2026, 11, 22, 13, 0, 0, 0, time.FixedZone("", 3600))
 	large := strings.Repeat("x", 2000)
 	for _, tt := range []struct {
 		claim, send string
-		want        string // "" if it is not plain
+		want        string // "" if it is not passed on verbatim
 	}{
 		{"what nothing has to be changed of is passed on", "HTTP/1.1 200 OK\r\n" + date + "x-Spelled:  as it was \r\nContent-Length: 2\r\n\r\nok",
 			"HTTP/1.1 200 OK\r\n" + date + "x-Spelled:  as it was \r\nContent-Length: 2\r\nX-Id: 7\r\n\r\nok"},
@@ -78,17 +78,17 @@ func TestPlain(t *testing.T) {
 		{"a NUL", "HTTP/1.1 200 OK\r\n" + date + "X-A: 1\x00\r\nContent-Length: 0\r\n\r\n", ""},
 		{"a control in the status line", "HTTP/1.1 200 O\x01K\r\n" + date + "Content-Length: 0\r\n\r\n", ""},
 	} {
-		p := Plain{Filter: withoutConnection, Fields: []byte("X-Id: 7\r\n")}
+		p := Verbatim{Filter: withoutConnection, Fields: []byte("X-Id: 7\r\n")}
 		status, head, body := p.take([]byte(tt.send))
 		if status == 0 {
 			if tt.want != "" || p.Status != 0 {
-				t.Errorf("%s: it is not plain, and its status %d", tt.claim, p.Status)
+				t.Errorf("%s: it is not verbatim, and its status %d", tt.claim, p.Status)
 			}
 			continue
 		}
 		p.complete(status, []byte(tt.send)[head:head+body], now)
 		if string(p.Octets) != tt.want {
-			t.Errorf("%s: it is plain, as %q, want %q", tt.claim, p.Octets, tt.want)
+			t.Errorf("%s: it is verbatim, as %q, want %q", tt.claim, p.Octets, tt.want)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func understood(t testing.TB, octets []byte) said {
 
 // What is passed on as octets says to a client what it says when fasthttp has taken it
 // apart and put it together again.
-func FuzzPlain(f *testing.F) {
+func FuzzVerbatim(f *testing.F) {
 	const date = "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\n" + date + "Content-Length: 2\r\n\r\nok",
@@ -145,7 +145,7 @@ func FuzzPlain(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, octets []byte) {
-		p := Plain{Filter: withoutConnection, Fields: []byte("X-Id: 7\r\n")}
+		p := Verbatim{Filter: withoutConnection, Fields: []byte("X-Id: 7\r\n")}
 		status, head, length := p.take(octets)
 		if status == 0 {
 			return
@@ -176,14 +176,14 @@ func FuzzPlain(f *testing.F) {
 	})
 }
 
-// Forward gives a plain response to Plain, and every other one to Response. The connection is
+// Forward gives a response that can be passed on verbatim to Verbatim, and every other one to Response. The connection is
 // used again unless something is left on it.
-func TestForwardPlain(t *testing.T) {
+func TestForwardVerbatim(t *testing.T) {
 	t.Parallel()
-	const plain = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
+	const whole = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
 	answers := map[string]string{
-		"/plain": plain, "/upload": plain, "/stream": plain, "/interim": "HTTP/1.1 103 Early Hints\r\nConnection: close\r\nLink: x\r\n\r\n" + plain,
-		"/head":     plain, // which has a body that it must not have
+		"/whole": whole, "/upload": whole, "/stream": whole, "/interim": "HTTP/1.1 103 Early Hints\r\nConnection: close\r\nLink: x\r\n\r\n" + whole,
+		"/head":     whole, // which has a body that it must not have
 		"/trailers": "HTTP/1.1 200 OK\r\nTrailer: X\r\nContent-Length: 2\r\n\r\nok",
 	}
 	ln := script(t, func(n int, c net.Conn, in *bufio.Reader) {
@@ -192,8 +192,8 @@ func TestForwardPlain(t *testing.T) {
 		}
 	})
 	u := open(t, plainOptions(ln.addr()))
-	p := &Plain{Filter: withoutConnection, Fields: []byte("X-Id: 7\r\n")}
-	for i, path := range []string{"/interim", "/plain", "/trailers", "/upload", "/stream", "/plain", "/head"} {
+	p := &Verbatim{Filter: withoutConnection, Fields: []byte("X-Id: 7\r\n")}
+	for i, path := range []string{"/interim", "/whole", "/trailers", "/upload", "/stream", "/whole", "/head"} {
 		var req fasthttp.Request
 		var resp fasthttp.Response
 		req.Header.SetHost("pay.example")
@@ -208,7 +208,7 @@ func TestForwardPlain(t *testing.T) {
 			req.Header.SetMethod("POST")
 			req.SetBodyStream(strings.NewReader("body"), 4)
 		}
-		result, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp, Plain: p})
+		result, err := u.Forward(grantFor(t, "pay"), &Call{Request: &req, Response: &resp, Verbatim: p})
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -217,28 +217,28 @@ func TestForwardPlain(t *testing.T) {
 		}
 		if path == "/head" || path == "/trailers" {
 			if p.Status != 0 || resp.StatusCode() != 200 || resp.Header.ContentLength() != 2 {
-				t.Errorf("%s: the response is in Plain, with status %d", path, p.Status)
+				t.Errorf("%s: the response is in Verbatim, with status %d", path, p.Status)
 			}
 			continue
 		}
-		want := fmt.Sprintf("%sX-Id: 7\r\n\r\nok", strings.TrimSuffix(plain, "\r\nok"))
+		want := fmt.Sprintf("%sX-Id: 7\r\n\r\nok", strings.TrimSuffix(whole, "\r\nok"))
 		if p.Status != 200 || string(p.Octets) != want {
-			t.Errorf("%s: Plain has %d, %q, want %q", path, p.Status, p.Octets, want)
+			t.Errorf("%s: Verbatim has %d, %q, want %q", path, p.Status, p.Octets, want)
 		}
 		if resp.ConnectionClose() || resp.StatusCode() != 200 {
-			t.Errorf("%s: the response is in Plain, and Response has %q", path, resp.Header.String())
+			t.Errorf("%s: the response is in Verbatim, and Response has %q", path, resp.Header.String())
 		}
 	}
 }
 
 // A response of 1 KiB as octets, also where a Date is added, and what it costs to take it apart
 // and put it together.
-func BenchmarkPlain(b *testing.B) {
+func BenchmarkVerbatim(b *testing.B) {
 	const date = "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
 	octets := []byte("HTTP/1.1 200 OK\r\nServer: nginx\r\n" + date + "Content-Type: text/plain\r\n" +
 		"Cache-Control: no-store\r\nX-Caller: spiffe://prod.example/ns/shop/sa/checkout\r\nContent-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024))
 	take := func(b *testing.B, octets []byte) {
-		p := Plain{Filter: func([]byte, []byte) (bool, bool) { return true, true }, Fields: []byte("X-Id: 7\r\n")}
+		p := Verbatim{Filter: func([]byte, []byte) (bool, bool) { return true, true }, Fields: []byte("X-Id: 7\r\n")}
 		now := time.Now()
 		b.ReportAllocs()
 		for b.Loop() {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Plain is where a response goes that can be passed on as the octets that it came in:
+// Verbatim is where a response goes that can be passed on as the octets that it came in:
 // what is taken apart into a [fasthttp.Response] is put together again from it, and most
 // responses need neither.
 //
@@ -16,11 +16,11 @@ import (
 // connection to the backend. The answer to HEAD, one without a body by its status, and one
 // to a request whose body was not sent to its end are none. A Date is added where there is
 // none.
-type Plain struct {
+type Verbatim struct {
 	// Filter is asked about every field, with its name as it came and its value without
-	// white space around it: keep says that the field is passed on, plain that nothing else of
+	// white space around it: keep says that the field is passed on, verbatim that nothing else of
 	// the response has to be changed because of it.
-	Filter func(name, value []byte) (keep, plain bool)
+	Filter func(name, value []byte) (keep, verbatim bool)
 	// Fields are field lines, each with its end, that are sent behind those of the response.
 	Fields []byte
 
@@ -33,23 +33,24 @@ type Plain struct {
 	dated bool // Octets has a Date
 }
 
+// Fields that a response has once at most.
 const (
-	plainDate = 1 << iota
-	plainLength
-	plainType
-	plainEncoding
-	plainServer
+	onceDate = 1 << iota
+	onceLength
+	onceType
+	onceEncoding
+	onceServer
 )
 
 // take takes the header of the response that arrived begins with, without the blank line. It
 // returns how long that is with the blank line, and how long the body behind it is. status is
-// 0 if the response is not whole, or not plain.
-func (p *Plain) take(arrived []byte) (status, head, body int) {
+// 0 if the response is not whole, or not one to pass on verbatim.
+func (v *Verbatim) take(arrived []byte) (status, head, body int) {
 	line, rest, ok := cutLine(arrived)
-	if status = plainStatus(line); !ok || status == 0 {
+	if status = verbatimStatus(line); !ok || status == 0 {
 		return 0, 0, 0
 	}
-	p.Octets = p.Octets[:0]
+	v.Octets = v.Octets[:0]
 	seen := 0
 	from := arrived // what is to be copied, and not yet
 	for {
@@ -58,53 +59,53 @@ func (p *Plain) take(arrived []byte) (status, head, body int) {
 			return 0, 0, 0
 		}
 		if len(line) == 0 {
-			p.Octets = append(p.Octets, from[:len(from)-len(at)]...)
+			v.Octets = append(v.Octets, from[:len(from)-len(at)]...)
 			break
 		}
 		colon := bytes.IndexByte(line, ':')
-		if colon <= 0 || !isPlainName(line[:colon]) {
+		if colon <= 0 || !isCommonName(line[:colon]) {
 			return 0, 0, 0
 		}
 		name, value := line[:colon], trimSpace(line[colon+1:])
-		field, ok := plainField(name, value)
+		field, ok := verbatimField(name, value)
 		if !ok || seen&field != 0 {
 			return 0, 0, 0
 		}
 		seen |= field
-		if field == plainLength {
-			if body, ok = plainNumber(value); !ok {
+		if field == onceLength {
+			if body, ok = shortNumber(value); !ok {
 				return 0, 0, 0
 			}
 		}
-		keep, plain := p.Filter(name, value)
-		if !plain {
+		keep, verbatim := v.Filter(name, value)
+		if !verbatim {
 			return 0, 0, 0
 		}
 		if !keep {
-			p.Octets = append(p.Octets, from[:len(from)-len(at)]...)
+			v.Octets = append(v.Octets, from[:len(from)-len(at)]...)
 			from = rest
 		}
 	}
-	if seen&plainLength == 0 || len(rest) < body {
+	if seen&onceLength == 0 || len(rest) < body {
 		return 0, 0, 0
 	}
-	p.dated = seen&plainDate != 0
+	v.dated = seen&onceDate != 0
 	return status, len(arrived) - len(rest), body
 }
 
 // complete puts behind the header what is added to it, and the body. now is when the response
 // arrived: a recipient with a clock has to add a Date (RFC 9110 §6.6.1).
-func (p *Plain) complete(status int, body []byte, now time.Time) {
-	if !p.dated {
-		p.Octets = appendDate(p.Octets, now)
+func (v *Verbatim) complete(status int, body []byte, now time.Time) {
+	if !v.dated {
+		v.Octets = appendDate(v.Octets, now)
 	}
-	p.Octets = append(append(p.Octets, p.Fields...), "\r\n"...)
-	p.Octets = append(p.Octets, body...)
-	p.Status = status
+	v.Octets = append(append(v.Octets, v.Fields...), "\r\n"...)
+	v.Octets = append(v.Octets, body...)
+	v.Status = status
 }
 
 // lastDate is what appendDate appended last: to write a Date anew takes about as long as to judge
-// a header (BenchmarkPlain).
+// a header (BenchmarkVerbatim).
 var lastDate atomic.Pointer[dateLine]
 
 type dateLine struct {
@@ -136,31 +137,31 @@ func cutLine(b []byte) (line, rest []byte, ok bool) {
 	return line, b[end+1:], all&notInLine == 0
 }
 
-// plainStatus returns the status of a status line, or 0 if it is not of a plain response.
-func plainStatus(line []byte) int {
+// verbatimStatus returns the status of a status line, or 0 if the response cannot be verbatim.
+func verbatimStatus(line []byte) int {
 	const start, rest = "HTTP/1.1 ", "200 "
 	if len(line) < len(start)+len(rest) || string(line[:len(start)]) != start || line[len(start)+len(rest)-1] != ' ' {
 		return 0
 	}
-	status, ok := plainNumber(line[len(start) : len(start)+len(rest)-1])
+	status, ok := shortNumber(line[len(start) : len(start)+len(rest)-1])
 	if !ok || status < 200 || status == 204 || status == 304 {
 		return 0
 	}
 	return status
 }
 
-// plainField returns which of the fields that a plain response has once at most name is, 0
-// for any other, and whether a response with it is plain. fasthttp takes the last of
-// several, and none that are empty.
-func plainField(name, value []byte) (field int, plain bool) {
+// verbatimField returns which of the fields that are there once at most name is, 0 for any
+// other, and whether a response with it can be verbatim. fasthttp takes the last of several,
+// and none that are empty.
+func verbatimField(name, value []byte) (field int, verbatim bool) {
 	switch len(name) {
 	case len("Date"):
 		if bytes.EqualFold(name, []byte("Date")) {
-			field = plainDate
+			field = onceDate
 		}
 	case len("Server"):
 		if bytes.EqualFold(name, []byte("Server")) {
-			field = plainServer
+			field = onceServer
 		}
 	case len("Trailer"):
 		return 0, !bytes.EqualFold(name, []byte("Trailer"))
@@ -168,15 +169,15 @@ func plainField(name, value []byte) (field int, plain bool) {
 		return 0, !bytes.EqualFold(name, []byte("Connection")) || bytes.EqualFold(value, []byte("keep-alive"))
 	case len("Content-Type"):
 		if bytes.EqualFold(name, []byte("Content-Type")) {
-			field = plainType
+			field = onceType
 		}
 	case len("Content-Length"):
 		if bytes.EqualFold(name, []byte("Content-Length")) {
-			field = plainLength
+			field = onceLength
 		}
 	case len("Content-Encoding"):
 		if bytes.EqualFold(name, []byte("Content-Encoding")) {
-			field = plainEncoding
+			field = onceEncoding
 		}
 	case len("Transfer-Encoding"):
 		return 0, !bytes.EqualFold(name, []byte("Transfer-Encoding"))
@@ -195,8 +196,8 @@ func trimSpace(v []byte) []byte {
 	return v
 }
 
-// plainNumber reads a number in its shortest form.
-func plainNumber(digits []byte) (n int, ok bool) {
+// shortNumber reads a number in its shortest form.
+func shortNumber(digits []byte) (n int, ok bool) {
 	const maxDigits = 9 // much more than a buffer holds
 	if len(digits) == 0 || len(digits) > maxDigits || digits[0] == '0' && len(digits) > 1 {
 		return 0, false
@@ -210,8 +211,8 @@ func plainNumber(digits []byte) (n int, ok bool) {
 	return n, true
 }
 
-// isPlainName reports whether name is of letters, digits, '-' and '_'.
-func isPlainName(name []byte) bool {
+// isCommonName reports whether name is of letters, digits, '-' and '_'.
+func isCommonName(name []byte) bool {
 	var all uint8
 	for _, c := range name {
 		all |= lineOctets[c]
