@@ -8,6 +8,7 @@
 #   make bench-peers FLAGS='-peers verigate -variant without=/tmp/gateway-built-with-pgo-off'
 set -eu
 cd "$(dirname "$0")/.."
+export GOFLAGS=-trimpath # the profile names files, and is in the repository
 : "${SECONDS_EACH:=15}"
 dir="$(mktemp -d)"
 trap 'kill "$stage" 2>/dev/null || true; wait "$stage" 2>/dev/null || true; rm -rf "$dir"' EXIT
