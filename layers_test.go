@@ -56,6 +56,8 @@ var beside = map[string][]string{
 	"deploy":             {},
 	"loadtest":           {},
 	"benchmarks":         {"loadtest"},
+
+	"internal/netpoll/netpolltest": {}, // for tests
 }
 
 // parents returns how a folder is called in the tables: itself, or the entry that

@@ -5,10 +5,11 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"verigate/internal/netpoll/netpolltest"
 )
 
 const mib = 1 << 20
@@ -198,43 +199,22 @@ func giveBackOnce() (wrong string) {
 		after.collections-before.collections)
 }
 
-// While it collects, Go looks at the network, though the processor has always something to run.
-//
-// It sets the number of processors for everybody, so it is not parallel.
-func TestNetworkIsPolledMeanwhile(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	defer r.Close()
-	var heard atomic.Int64
-	go func() {
-		for octet := make([]byte, 1); ; heard.Add(1) {
-			if _, err := r.Read(octet); err != nil {
-				return
-			}
-		}
-	}()
-	const attempts, turns, byItself = 20, 20, 10 * time.Millisecond
+// While it collects, the network is polled, though the processor has always something to run.
+func TestNetworkIsPolledMeanwhile(t *testing.T) { // not parallel, for netpolltest
+	reader := netpolltest.New(t)
+	const attempts, turns = 20, 20
 	best := time.Duration(1 << 62)
 	for range attempts {
 		begun := time.Now()
 		collect(func() {
-			for i, before := int64(0), heard.Load(); i < turns; i++ {
-				if _, err := w.Write([]byte{0}); err != nil {
-					t.Error(err)
-					return
-				}
-				for heard.Load() <= before+i {
-					runtime.Gosched()
-				}
+			for range turns {
+				reader.Send(t)
+				reader.Wait()
 			}
 		})
-		if best = min(best, time.Since(begun)); best < turns*byItself/2 {
+		if best = min(best, time.Since(begun)); best < turns*netpolltest.ByItself/2 {
 			return
 		}
 	}
-	t.Errorf("the best of %d attempts at %d reads took %v: they waited for the poll of every %v", attempts, turns, best, byItself)
+	t.Errorf("the best of %d attempts at %d reads took %v: they waited for the poll of every %v", attempts, turns, best, netpolltest.ByItself)
 }
