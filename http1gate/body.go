@@ -1,6 +1,9 @@
 package http1gate
 
-import "bytes"
+import (
+	"bytes"
+	"net/textproto"
+)
 
 // body follows the framing of one request's body through the stream and judges
 // every octet of it that is not data.
@@ -292,7 +295,7 @@ func judgeTrailerField(value []byte, l *Limits) *Violation {
 	for more := true; more; {
 		var name []byte
 		name, value, more = bytes.Cut(value, []byte{','})
-		name = trimSpace(name)
+		name = textproto.TrimBytes(name)
 		if !isToken(name) {
 			return fieldValue
 		}

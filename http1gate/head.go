@@ -1,6 +1,9 @@
 package http1gate
 
-import "bytes"
+import (
+	"bytes"
+	"net/textproto"
+)
 
 // head judges one header block, line by line as lines become complete, so that
 // a block that arrives in pieces costs no more than one that arrives whole, and
@@ -256,10 +259,10 @@ func cutField(line []byte) (name, value []byte, classes uint8, v *Violation) {
 	case n == len(line):
 		return nil, nil, 0, fieldSyntax
 	case line[n] == ':' && n > 0:
-	case n > 0 && bytes.HasPrefix(trimSpace(line[n:]), []byte(":")):
-		return nil, nil, 0, spaceBeforeColon
 	case line[n] == '\r':
 		return nil, nil, 0, bareCR
+	case n > 0 && bytes.HasPrefix(textproto.TrimBytes(line[n:]), []byte(":")):
+		return nil, nil, 0, spaceBeforeColon
 	default:
 		return nil, nil, 0, fieldName
 	}
@@ -270,7 +273,7 @@ func cutField(line []byte) (name, value []byte, classes uint8, v *Violation) {
 		}
 		return nil, nil, 0, fieldValue
 	}
-	return name, trimSpace(value), classes, nil
+	return name, textproto.TrimBytes(value), classes, nil // of spaces and tabs: a line end is not valid
 }
 
 // once notes that a field occurred, and refuses it when it did so before.
@@ -319,7 +322,7 @@ func (h *head) judgeConnection(value []byte) *Violation {
 	for more := true; more; {
 		var option []byte
 		option, value, more = bytes.Cut(value, []byte{','})
-		option = trimSpace(option)
+		option = textproto.TrimBytes(option)
 		// Empty members count too: each option costs the handler a look at every
 		// field.
 		if h.options++; h.options > maxConnectionOptions {

@@ -86,17 +86,6 @@ func validValueOctets(v []byte) bool {
 	return true
 }
 
-// trimSpace returns v without the spaces and tabs around it.
-func trimSpace(v []byte) []byte {
-	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
-		v = v[1:]
-	}
-	for len(v) > 0 && (v[len(v)-1] == ' ' || v[len(v)-1] == '\t') {
-		v = v[:len(v)-1]
-	}
-	return v
-}
-
 // equalFold reports whether b is lower, a string of lower-case letters, digits
 // and '-', in any case. b must not have octets below 0x20: a set bit 5 would
 // turn them into digits and punctuation.

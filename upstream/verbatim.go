@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"net/http"
+	"net/textproto"
 	"sync/atomic"
 	"time"
 )
@@ -66,7 +67,7 @@ func (v *Verbatim) take(arrived []byte) (status, head, body int) {
 		if colon <= 0 || !isCommonName(line[:colon]) {
 			return 0, 0, 0
 		}
-		name, value := line[:colon], trimSpace(line[colon+1:])
+		name, value := line[:colon], textproto.TrimBytes(line[colon+1:]) // of spaces and tabs: there are no line ends in it
 		field, ok := verbatimField(name, value)
 		if !ok || seen&field != 0 {
 			return 0, 0, 0
@@ -183,17 +184,6 @@ func verbatimField(name, value []byte) (field int, verbatim bool) {
 		return 0, !bytes.EqualFold(name, []byte("Transfer-Encoding"))
 	}
 	return field, field == 0 || len(value) > 0
-}
-
-// trimSpace returns v without the spaces and tabs around it.
-func trimSpace(v []byte) []byte {
-	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
-		v = v[1:]
-	}
-	for len(v) > 0 && (v[len(v)-1] == ' ' || v[len(v)-1] == '\t') {
-		v = v[:len(v)-1]
-	}
-	return v
 }
 
 // shortNumber reads a number in its shortest form.
