@@ -60,7 +60,7 @@ func modelOf(run *report.Run) (model, error) {
 		}
 	}
 	add("kib", "each further KiB of the response", request64K, micros, further)
-	add("base", "the process with nothing", "connections, leaves shared", mebibytes,
+	add("base", "the process without connections, by the line through its memory with ever more of them", "connections, leaves shared", mebibytes,
 		rounds(run, fit, "connections, leaves shared", func(m report.Measurement) float64 { return m.Values[interceptBytes] }))
 	add("connection", "idle connection of a client with a certificate of its own, its verdict included", "connections, leaves unique", kibibytes, slope("connections, leaves unique"))
 	add("shared", "idle connection of a client whose certificate others have too", "connections, leaves shared", kibibytes, slope("connections, leaves shared"))
