@@ -155,15 +155,15 @@ routes:
   - name: payments
     match: {host: pay.example, path: /v1/}
     allow:
-      - {caller: spiffe://prod.example/ns/*/sa/checkout, methods: [GET, POST], require: {mial: 2}}
+      - {caller: spiffe://prod.example/ns/*/sa/checkout, methods: [GET, HEAD, POST], require: {mial: 2}}
       - {caller: spiffe://partner.example/ns/etl/sa/report, require: {mial: 2}}
     upstream: payments
   - name: catalog
     match: {host: catalog.example}
     allow:
       - {caller: spiffe://prod.example/**}
-      - {caller: spiffe://partner.example/**, methods: [GET]}
-      - {caller: spiffe://lab.example/**, methods: [GET]}
+      - {caller: spiffe://partner.example/**, methods: [GET, HEAD]}
+      - {caller: spiffe://lab.example/**, methods: [GET, HEAD]}
     upstream: catalog
 
 upstreams:
