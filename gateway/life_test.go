@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -299,6 +301,54 @@ func TestForwardedResponses(t *testing.T) {
 				t.Errorf("the record says %v", a)
 			}
 		})
+	}
+}
+
+// TLS-18: what is served can be agreed on, and nothing else. Clients that say that they speak
+// HTTP/1.0 alone, as `curl --http1.0` does, are served, too.
+func TestApplicationProtocols(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setting{})
+	checkout := w.issue(checkoutID)
+	const version10 = "GET /v1/x HTTP/1.0\r\nHost: pay.example\r\n\r\n"
+	for _, tt := range []struct {
+		offered []string
+		agreed  string
+		send    string // "" if the client is refused
+	}{
+		{nil, "", get("pay.example", "/v1/x")},
+		{[]string{"http/1.1"}, "http/1.1", get("pay.example", "/v1/x")},
+		{[]string{"http/1.0"}, "http/1.0", version10},
+		{[]string{"http/1.0", "http/1.1"}, "http/1.1", get("pay.example", "/v1/x")},
+		{[]string{"h2", "http/1.0"}, "http/1.0", version10},
+		{[]string{"h2"}, "", ""},
+		{[]string{"http/0.9"}, "", ""},
+		{[]string{"ftp", "imap"}, "", ""}, // as another server's client offers (RFC 7301 §3.2)
+	} {
+		raw := must(net.Dial("tcp", w.address()))(t)
+		defer raw.Close()
+		_ = raw.SetDeadline(time.Now().Add(patience))
+		config := w.config(checkout.TLS(), "pay.example")
+		config.NextProtos = tt.offered
+		c := &client{t, tls.Client(raw, config), nil}
+		c.in = bufio.NewReader(c.Conn)
+		err := c.Handshake()
+		if tt.send == "" {
+			if err == nil || !strings.Contains(err.Error(), "no application protocol") {
+				t.Errorf("a client that offers %q: %v, want no application protocol", tt.offered, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("a client that offers %q is refused: %v", tt.offered, err)
+			continue
+		}
+		if agreed := c.ConnectionState().NegotiatedProtocol; agreed != tt.agreed {
+			t.Errorf("a client that offers %q gets %q, want %q", tt.offered, agreed, tt.agreed)
+		}
+		if r := c.do(tt.send); r.StatusCode != 200 {
+			t.Errorf("a client that offers %q is answered with %d, want 200", tt.offered, r.StatusCode)
+		}
 	}
 }
 

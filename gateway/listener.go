@@ -61,7 +61,7 @@ func (g *Gateway) listen(o ListenerOptions) (*listener, error) {
 	}
 	o.HTTP1.Reserved = Reserved
 	o.TLS.Cache, o.TLS.Trust, o.TLS.Limiter = g.options.Cache, g.options.Trust, g.limiter
-	o.TLS.NextProtos = []string{"http/1.1"}
+	o.TLS.NextProtos = []string{"http/1.1", "http/1.0"} // one server speaks both; `curl --http1.0` offers the second alone
 	o.TLS.Observer = g.observer(o.TLS.Name)
 	l := &listener{gateway: g, name: o.TLS.Name, options: o, limits: o.HTTP1}
 	l.server = &fasthttp.Server{
