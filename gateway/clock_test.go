@@ -66,3 +66,20 @@ func TestReadingOfTheClockIsForgotten(t *testing.T) {
 		t.Errorf("a request has begun, and there is the reading %v", c.memo.now)
 	}
 }
+
+// Nor is one that another connection made, from which the memo is.
+func TestReadingOfTheClockStaysWithItsConnection(t *testing.T) {
+	t.Parallel()
+	for range 100 { // the pool does not always give what it was given last
+		one, other := new(edgeConn), new(edgeConn)
+		one.remember()
+		one.memo.now = time.Now().Add(-time.Hour)
+		one.forget()
+		other.remember()
+		before := time.Now()
+		if got := other.takeNow(); got.Before(before) {
+			t.Fatalf("takeNow() = %v, which another connection left, want not before %v", got, before)
+		}
+		other.forget()
+	}
+}
