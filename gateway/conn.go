@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -256,6 +257,9 @@ func (c *edgeConn) state(s fasthttp.ConnState) {
 		c.remember()
 		c.memo.now = time.Time{}
 	case fasthttp.StateIdle: // the response is flushed
+		if x := c.exchange; x != nil && x.instead != nil {
+			panic(errKeptBack) // the next one would be sent in its place; this ends the connection
+		}
 		c.settle(nil)
 		c.busy.Store(false)
 	}
@@ -333,11 +337,15 @@ func (c *edgeConn) readUntil(by time.Time) error {
 // every WriteTimeout; how long the whole response takes is its own affair.
 //
 // fasthttp cannot send a response that is octets already. It is given an empty one
-// to write, which is one Write, and what goes out is in instead.
+// to write, which is one Write, and what goes out is in instead. Whatever else it
+// writes then goes nowhere, and neither does instead: the connection ends.
 func (c *edgeConn) Write(p []byte) (int, error) {
 	x := c.exchange
 	if x == nil || x.instead == nil {
 		return c.write(p)
+	}
+	if !isEmptyResponse(p) {
+		return 0, errKeptBack
 	}
 	octets := x.instead
 	x.instead = nil
@@ -345,6 +353,14 @@ func (c *edgeConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+var errKeptBack = errors.New("fasthttp did not write a response at once and by itself")
+
+// isEmptyResponse reports whether p is one response without a body, and nothing else.
+func isEmptyResponse(p []byte) bool {
+	const end = "\r\n\r\n"
+	return bytes.HasPrefix(p, []byte("HTTP/1.1 200 ")) && bytes.Index(p, []byte(end)) == len(p)-len(end)
 }
 
 func (c *edgeConn) write(p []byte) (int, error) {

@@ -143,7 +143,7 @@ func (x *exchange) conclude(err error) {
 	case broken:
 		// The response stopped in the middle, and so did ours to the client.
 		r.Decision, r.Reason = telemetry.DecisionError, failure.Reason
-	case err != nil:
+	case err != nil, x.instead != nil: // that went nowhere
 		r.Decision, r.Reason = telemetry.DecisionError, string(ReasonInternal)
 	case r.Decision == "":
 		// It asked whether to send its body and went away when told to.

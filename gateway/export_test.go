@@ -5,6 +5,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/valyala/fasthttp"
+
 	"verigate/tlsterm"
 )
 
@@ -30,6 +32,10 @@ func (g *Gateway) ListenThrough(wrap func(net.Listener) net.Listener) error {
 // OnArrival has f called for every connection whose handshake is done, before it is
 // registered. To be set before [Gateway.Serve].
 func (g *Gateway) OnArrival(f func()) { g.arriving = f }
+
+// Server is the HTTP server behind the first listener. It may be changed before
+// [Gateway.Serve].
+func (g *Gateway) Server() *fasthttp.Server { return g.listeners[0].server }
 
 // ConnectionBytes is the size of what the gateway itself keeps of a connection.
 const ConnectionBytes = unsafe.Sizeof(edgeConn{})

@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"verigate/assurance"
 	"verigate/devpki"
 	"verigate/gateway"
@@ -96,6 +98,7 @@ type setting struct {
 	arriving func() // see [gateway.Gateway.OnArrival]
 	// through is what the gateway accepts from; see [gateway.Gateway.ListenThrough].
 	through func(net.Listener) net.Listener
+	server  func(*fasthttp.Server) // changes what is behind the listener
 }
 
 func newWorld(t testing.TB, s setting) *world {
@@ -139,6 +142,9 @@ func newWorld(t testing.TB, s setting) *world {
 	}
 	w.gateway = must(gateway.New(w.options, w.newProgram(s.upstream)))(t)
 	w.gateway.OnArrival(s.arriving)
+	if s.server != nil {
+		s.server(w.gateway.Server())
+	}
 	if s.through != nil {
 		if err := w.gateway.ListenThrough(s.through); err != nil {
 			t.Fatal(err)
