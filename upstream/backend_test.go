@@ -307,6 +307,10 @@ func answered(t testing.TB, u *Upstream) *fasthttp.Response {
 }
 
 func forwardGranted(u *Upstream, g policy.Grant, edit func(*fasthttp.Request)) (status int, body string, result Result, err error) {
+	return forwardCall(u, g, edit, nil)
+}
+
+func forwardCall(u *Upstream, g policy.Grant, edit func(*fasthttp.Request), plain *Plain) (status int, body string, result Result, err error) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("pay.example")
@@ -314,7 +318,11 @@ func forwardGranted(u *Upstream, g policy.Grant, edit func(*fasthttp.Request)) (
 	if edit != nil {
 		edit(&req)
 	}
-	result, err = u.Forward(g, &Call{Request: &req, Response: &resp})
+	call := Call{Request: &req, Response: &resp, Plain: plain}
+	if plain != nil && (req.Header.IsGet() || req.Header.IsHead()) {
+		call.Head = req.Header.Header()
+	}
+	result, err = u.Forward(g, &call)
 	if err != nil {
 		return 0, "", result, err
 	}
