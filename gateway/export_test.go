@@ -43,3 +43,17 @@ const ConnectionBytes = unsafe.Sizeof(edgeConn{})
 // SetPaddedBudget sets how long callers with padded chains may be judged in one look.
 // To be set before the first connection.
 func (g *Gateway) SetPaddedBudget(d time.Duration) { g.rejudger.budget = d }
+
+// ServeThen serves a request as the listener does, and calls between when the response is
+// there and nothing of it has been sent.
+func (g *Gateway) ServeThen(ctx *fasthttp.RequestCtx, between func()) {
+	x := g.listeners[0].begin(ctx)
+	defer x.end()
+	if decision := x.judge(); decision.Granted() {
+		x.forward(&decision)
+	}
+	between()
+}
+
+// Ending reports whether a connection that the HTTP server has is to end.
+func Ending(c net.Conn) bool { return c.(*edgeConn).ending() }
