@@ -55,7 +55,11 @@ func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response, verbatim *
 			return nil
 		}
 	}
-	if !dated(in) {
+	hasDate, ends := dated(in)
+	if !ends {
+		return c.fault(ReasonProtocol, errHeader)
+	}
+	if !hasDate {
 		// A recipient with a clock has to add a Date (RFC 9110 §6.6.1). fasthttp keeps one
 		// and writes it unless it was told not to, which this alone takes back: it takes
 		// no Date from anybody else.
@@ -81,15 +85,17 @@ func (c *conn) readOneHead(in *bufio.Reader, resp *fasthttp.Response, verbatim *
 
 // dated reports whether the header block that arrives next needs no Date: it has one, or
 // is of an interim response, which goes nowhere. It waits for the block, and leaves it
-// to whoever reads it to say what is wrong with it.
-func dated(in *bufio.Reader) bool {
+// to whoever reads it to say what is wrong with it, but for one thing: ends is false if
+// the block has its blank line and fasthttp would wait for more, because it looks for
+// CRLF CRLF. Whether that comes would depend on the body.
+func dated(in *bufio.Reader) (hasDate, ends bool) {
 	const name, status = "date:", len("HTTP/1.1 ")
 	for at := 0; ; {
 		arrived, _ := in.Peek(in.Buffered())
 		end := bytes.IndexByte(arrived[at:], '\n')
 		if end < 0 {
 			if _, err := in.Peek(len(arrived) + 1); err != nil {
-				return true
+				return true, true
 			}
 			continue
 		}
@@ -98,12 +104,12 @@ func dated(in *bufio.Reader) bool {
 		switch {
 		case first:
 			if len(line) > status && line[status] == '1' {
-				return true
+				return true, true
 			}
 		case len(line) == 0, len(line) == 1 && line[0] == '\r':
-			return false
+			return hasDate, bytes.HasSuffix(arrived[:at], []byte("\r\n\r\n"))
 		case len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)):
-			return true
+			hasDate = true
 		}
 	}
 }
