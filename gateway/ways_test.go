@@ -381,3 +381,39 @@ func TestClientThatDoesNotReadResponses(t *testing.T) {
 		}
 	})
 }
+
+// A request that another program overtakes ends by its own, and the connection goes on with the
+// new one.
+func TestReloadBetweenAResponseAndItsSending(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, way string) {
+		var w *world
+		var next *gateway.Program
+		ready := make(chan struct{})
+		w = newWorld(t, setting{server: func(s *fasthttp.Server) {
+			serve := s.Handler
+			s.Handler = func(ctx *fasthttp.RequestCtx) {
+				<-ready
+				if string(ctx.Path()) == "/v1/reload" {
+					w.gateway.ServeThen(ctx, func() { w.gateway.Swap(next) })
+					return
+				}
+				serve(ctx)
+			}
+		}})
+		next = w.newProgram(nil)
+		close(ready)
+		w.pay.answerWith(answering(way, wayAnswer))
+		c := w.dial(w.issue(checkoutID), "pay.example")
+		c.t = t
+		c.send(inWay(way, get("pay.example", "/v1/reload")) + inWay(way, get("pay.example", "/v1/x")))
+		for range 2 {
+			if r := c.receive("GET"); r.StatusCode != 200 || r.body != "ok" || r.Close {
+				t.Errorf("%d %q, close %v", r.StatusCode, r.body, r.Close)
+			}
+		}
+		if first, second := w.pay.next(t), w.pay.next(t); first.conn == second.conn {
+			t.Error("the new program used a connection of the old one")
+		}
+	})
+}
