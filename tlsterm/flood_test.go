@@ -91,7 +91,7 @@ func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
 // It sets the number of processors for everybody, so it is not parallel.
 func TestAPollThatDoesNotComeIsForced(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	const attempts, turns = 50, 20
+	const attempts, turns, forcedPoll = 50, 20, 10 * time.Millisecond
 	stop, swept := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(swept)
@@ -128,14 +128,14 @@ func TestAPollThatDoesNotComeIsForced(t *testing.T) {
 func TestOnlyAPollThatDoesNotComeIsForced(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		kicked, heard, closed, burst bool
+		wanted, heard, closed, burst bool
 		want                         int
 	}{
-		{kicked: true, want: 1},
+		{wanted: true, want: 1},
 		{},
-		{kicked: true, heard: true},
-		{kicked: true, closed: true},
-		{kicked: true, burst: true},
+		{wanted: true, heard: true},
+		{wanted: true, closed: true},
+		{wanted: true, burst: true},
 	} {
 		l := newTestLimiter(t, 1, 1<<62)
 		polls := 0
@@ -147,7 +147,7 @@ func TestOnlyAPollThatDoesNotComeIsForced(t *testing.T) {
 			l.free--
 		}
 		l.poll = func() { polls++ }
-		l.kicked, l.heard, l.closed = tt.kicked, tt.heard, tt.closed
+		l.kicked, l.wanted, l.heard, l.closed = true, tt.wanted, tt.heard, tt.closed
 		l.mu.Unlock()
 		l.hasten()
 		if polls != tt.want {
@@ -171,12 +171,12 @@ func TestTurnsAreFewPerPoll(t *testing.T) {
 	}
 	for left := 2 * turnsPerPoll; left >= 0; left -= turnsPerPoll {
 		l.kicked = false
-		l.grant()
+		l.takeTurns()
 		if l.turns.n != left {
 			t.Fatalf("after a poll %d wait for a turn, want %d", l.turns.n, left)
 		}
 		if again := left > 0; l.kicked != again {
-			t.Fatalf("with %d left, grant asks for another poll: %v, want %v", left, l.kicked, again)
+			t.Fatalf("with %d left, takeTurns asks for another poll: %v, want %v", left, l.kicked, again)
 		}
 	}
 }

@@ -14,16 +14,17 @@ import (
 // it computes (a burst: from octets received to octets sent) and gives it back
 // before it waits for the client, so a slow client never holds one.
 //
-// Under pressure a token comes back through the network poller: instead of
+// Under pressure a token comes back through the network poller, if the last poll is some
+// time ago: instead of
 // waking the next waiter, the limiter rings a bell that is a file, for which one
 // goroutine waits. That goroutine runs only after a poll of the network,
 // and with it everything else that the poll found readable; so connections that
-// are established are served before the next burst starts. Go's scheduler by
+// are established are served before the next bursts start. Go's scheduler by
 // itself polls only when it has nothing to run, which in a flood of ClientHellos
 // is never: on one core the requests of established connections waited 200 ms
 // in place of 0.5 ms. Without pressure (nobody waits, and the network was polled
 // since the last burst ended) a token changes hands directly, because the detour
-// costs CPU. What comes in crowds beside the bursts takes turns as well, a few per
+// costs CPU; so do all tokens for a few bursts after a poll. What comes in crowds beside the bursts takes turns as well, a few per
 // poll: connections to accept, and failed ones to record and to close.
 //
 // Bursts that continue a handshake come before those that begin one: work that
@@ -43,8 +44,9 @@ type Limiter struct {
 
 	mu       sync.Mutex
 	free     int
-	lastEnd  time.Duration // when the last burst ended; 0 if the network was polled since
+	since    time.Duration // when the first burst after the last poll began; 0 if none has
 	kicked   bool          // the bell has been rung and nobody has acted on it
+	wanted   bool          // and somebody waits for that
 	heard    bool          // but the poll that it waited for has come
 	closed   bool
 	begun    waiterList // in the middle of a handshake
@@ -52,6 +54,7 @@ type Limiter struct {
 	turns    waiterList // want a poll of the network, not a token
 	maxWait  time.Duration
 	lifoFrom time.Duration
+	unpolled time.Duration
 }
 
 const (
@@ -66,9 +69,15 @@ const (
 	// turnsPerPoll is how many who wait for a poll go on after one. Each has a few
 	// dozen microseconds of work.
 	turnsPerPoll = 8
-	// forcedPoll is how long the Go runtime goes without polling the network at
-	// most (sysmon does it every 10 ms).
-	forcedPoll = 10 * time.Millisecond
+	// maxUnpolled is how long bursts follow each other without a poll before they are held
+	// back for one, and crowdUnpolled the same while a crowd waits. At half of that the
+	// bell is rung, and mostly heard in time: where there is no crowd, polls come by
+	// themselves, and to wait for them would cost a handshake 4 to 6 % more.
+	maxUnpolled   = time.Millisecond
+	crowdUnpolled = 200 * time.Microsecond
+	// crowd is how many for each token that wait are one: what takes a few milliseconds,
+	// and more than come by chance.
+	crowd = 32
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
 	// computes. A poll that is forced stops every processor, so the more there are, the
 	// rarer it is to be; and the sooner one of them polls by itself.
@@ -98,6 +107,7 @@ func NewLimiter(tokens int) (*Limiter, error) {
 		free:     tokens,
 		maxWait:  maxTokenWait,
 		lifoFrom: lifoAfter,
+		unpolled: maxUnpolled,
 	}
 	l.late = time.AfterFunc(l.due(), l.hasten) // finds that nobody rang
 	listening := make(chan struct{})
@@ -151,9 +161,14 @@ func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duratio
 		return 0, errLimiterClosed
 	}
 	now := l.moment()
-	pressed := l.begun.n+l.fresh.n > 0 || l.lastEnd > polled && now-l.lastEnd < forcedPoll
-	if l.free > 0 && !pressed {
+	if polled > l.since {
+		l.since = 0
+	}
+	if l.free > 0 && l.begun.n+l.fresh.n == 0 && !l.overdue(now) {
 		l.free--
+		if l.since == 0 {
+			l.since = now
+		}
 		l.mu.Unlock()
 		return 0, nil
 	}
@@ -165,7 +180,7 @@ func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duratio
 		l.fresh.push(w)
 	}
 	if l.free > 0 {
-		l.kick() // else the release of a token will
+		l.want() // else the release of a token will
 	}
 	l.mu.Unlock()
 
@@ -178,11 +193,33 @@ func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duratio
 func (l *Limiter) release() {
 	l.mu.Lock()
 	l.free++
-	l.lastEnd = l.moment()
-	if l.begun.n+l.fresh.n > 0 {
+	now := l.moment()
+	if l.since != 0 && now-l.since >= l.window()/2 {
 		l.kick()
 	}
+	if l.begun.n+l.fresh.n > 0 {
+		if l.overdue(now) {
+			l.want()
+		} else {
+			l.grant()
+		}
+	}
 	l.mu.Unlock()
+}
+
+// overdue reports whether bursts have to wait for a poll: one was asked for, and they
+// have followed each other for long enough. The caller holds l.mu.
+func (l *Limiter) overdue(now time.Duration) bool {
+	return l.kicked && l.since != 0 && now-l.since >= l.window()
+}
+
+// window returns for how long bursts follow each other without a poll. The caller holds
+// l.mu.
+func (l *Limiter) window() time.Duration {
+	if l.begun.n+l.fresh.n > crowd*l.tokens {
+		return min(l.unpolled, crowdUnpolled)
+	}
+	return l.unpolled
 }
 
 // turn waits until the network was polled if handshakes are pressing. A loop
@@ -190,14 +227,14 @@ func (l *Limiter) release() {
 // be one of a crowd that was woken together takes one before it works.
 func (l *Limiter) turn() {
 	l.mu.Lock()
-	if l.closed || l.begun.n+l.fresh.n+l.turns.n == 0 && l.lastEnd == 0 {
+	if l.closed || l.begun.n+l.fresh.n+l.turns.n == 0 && l.since == 0 {
 		l.mu.Unlock()
 		return
 	}
 	w := waiters.Get().(*waiter)
 	w.since = l.moment()
 	l.turns.push(w)
-	l.kick()
+	l.want()
 	l.mu.Unlock()
 	<-w.answer //nolint:errcheck // the value says nothing to a dispatcher that only waits its turn
 	waiters.Put(w)
@@ -208,8 +245,17 @@ func (l *Limiter) turn() {
 func (l *Limiter) kick() {
 	if !l.kicked && !l.closed {
 		l.kicked = true
-		l.late.Reset(l.due())
 		l.bell.ring()
+	}
+}
+
+// want is kick for somebody who waits for it: if no poll comes, it is forced. The caller
+// holds l.mu.
+func (l *Limiter) want() {
+	l.kick()
+	if !l.wanted && !l.closed {
+		l.wanted = true
+		l.late.Reset(l.due())
 	}
 }
 
@@ -221,7 +267,7 @@ func (l *Limiter) due() time.Duration { return pollDue * time.Duration(l.tokens)
 func (l *Limiter) hasten() {
 	l.mu.Lock()
 	idle := l.free == l.tokens
-	waits := l.kicked && !l.heard && !l.closed
+	waits := l.wanted && !l.heard && !l.closed
 	if waits {
 		l.late.Reset(l.due())
 	}
@@ -235,21 +281,23 @@ func (l *Limiter) hasten() {
 func (l *Limiter) dispatch() {
 	l.mu.Lock()
 	l.heard = true
-	l.late.Stop()
+	if l.wanted {
+		l.late.Stop()
+	}
 	l.mu.Unlock()
 	// The poll that woke this goroutine has readied others too. They stand in the
 	// run queue, where a waiter woken from here would overtake them all.
 	runtime.Gosched()
 	l.mu.Lock()
-	l.kicked, l.heard = false, false
-	l.lastEnd = 0
+	l.kicked, l.wanted, l.heard = false, false, false
+	l.since = 0
+	l.takeTurns()
 	l.grant()
 	l.mu.Unlock()
 }
 
-// grant answers those who waited for a poll or too long, and gives every free
-// token to whom it is due. The caller holds l.mu.
-func (l *Limiter) grant() {
+// takeTurns answers those who waited for a poll. The caller holds l.mu.
+func (l *Limiter) takeTurns() {
 	for range turnsPerPoll {
 		w := l.turns.oldest
 		if w == nil {
@@ -259,8 +307,13 @@ func (l *Limiter) grant() {
 		w.answer <- nil
 	}
 	if l.turns.n > 0 {
-		l.kick()
+		l.want()
 	}
+}
+
+// grant answers those who waited for too long, and gives every free token to whom it is
+// due. The caller holds l.mu.
+func (l *Limiter) grant() {
 	now := l.moment()
 	for _, list := range []*waiterList{&l.begun, &l.fresh} {
 		for w := list.oldest; w != nil && now-w.since > l.maxWait; w = list.oldest {
@@ -281,6 +334,9 @@ func (l *Limiter) grant() {
 		}
 		list.remove(w)
 		l.free--
+		if l.since == 0 {
+			l.since = now
+		}
 		w.answer <- nil
 	}
 }

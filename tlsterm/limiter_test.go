@@ -30,7 +30,7 @@ func queue(t *testing.T, l *Limiter, begun bool, first, n int) <-chan int {
 func newTestLimiter(t testing.TB, tokens int, lifoFrom time.Duration) *Limiter {
 	t.Helper()
 	l := must(NewLimiter(tokens))(t)
-	l.maxWait, l.lifoFrom = time.Hour, lifoFrom
+	l.maxWait, l.lifoFrom, l.unpolled = time.Hour, lifoFrom, 0
 	t.Cleanup(l.Close)
 	return l
 }
@@ -111,35 +111,112 @@ func TestLimiterGivesDirectlyWithoutPressure(t *testing.T) {
 	}
 }
 
+// withoutPoll makes l behave as if the poll that it asked for were yet to come, until
+// polled is called.
+func withoutPoll(l *Limiter, unpolled time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kicked, l.unpolled = true, unpolled
+}
+
+func polled(l *Limiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kicked = false
+	l.kick()
+}
+
 func TestLimiterPollsBetweenBursts(t *testing.T) {
 	t.Parallel()
 	l := newTestLimiter(t, 1, time.Hour)
+	withoutPoll(l, 0)
 	take(t, l)
+	began := l.moment()
 	l.release()
-	// As if no time had passed since: another burst may not follow before a poll,
-	before := l.moment()
-	l.mu.Lock()
-	l.lastEnd = before + time.Hour
-	l.mu.Unlock()
-	take(t, l)
-	l.mu.Lock()
-	if l.lastEnd != 0 {
-		t.Error("a burst followed another without a poll of the network")
-	}
-	l.mu.Unlock()
+	held := queue(t, l, false, 1, 1)
+	none(t, "burst directly after another, without a poll of the network", held)
+	polled(l)
+	next(t, "burst after a poll", held)
+	held = queue(t, l, false, 2, 1)
+	withoutPoll(l, 0)
+	l.release()
+	none(t, "token that came back, without a poll", held)
+	polled(l)
+	next(t, "token after a poll", held)
 	l.release()
 
-	// unless the caller has slept in a read since.
+	withoutPoll(l, 0)
 	l.mu.Lock()
-	last := l.lastEnd
+	l.since = began
 	l.mu.Unlock()
-	if _, err := l.acquire(true, last); err != nil {
-		t.Fatal(err)
+	if waited, err := l.acquire(true, l.moment()); err != nil || waited > 0 {
+		t.Errorf("a burst whose caller was woken by a poll waited for %v, %v", waited, err)
 	}
+}
+
+// For a while after a poll nobody is sent through the poller, neither for a token that is
+// free nor for one that comes back.
+func TestBurstsFollowEachOtherAfterAPoll(t *testing.T) {
+	t.Parallel()
+	l := newTestLimiter(t, 1, time.Hour)
+	withoutPoll(l, time.Hour)
+	for range 3 {
+		take(t, l)
+		l.release()
+	}
+	take(t, l)
+	served := queue(t, l, false, 1, 2)
+	l.release()
+	next(t, "token", served)
+	none(t, "second token", served)
+	l.release()
+	next(t, "second token", served)
+}
+
+// The bell is rung before anybody has to wait for it, and not after each burst.
+func TestBellIsRungAtHalfTheWindow(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		since time.Duration
+		want  bool
+	}{{0, false}, {time.Hour / 3, false}, {time.Hour / 2, true}} {
+		l := newTestLimiter(t, 1, time.Hour)
+		l.unpolled = time.Hour
+		l.epoch = l.epoch.Add(-time.Hour)
+		take(t, l)
+		l.mu.Lock()
+		l.since = l.moment() - tt.since
+		l.mu.Unlock()
+		l.release()
+		if tt.want {
+			eventually(t, "a poll", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.since == 0 })
+			continue
+		}
+		l.mu.Lock()
+		if l.kicked || l.since == 0 {
+			t.Errorf("%v after the first burst the bell is rung", tt.since)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// While a crowd waits, polls are more frequent.
+func TestWindowIsShortForACrowd(t *testing.T) {
+	t.Parallel()
+	const tokens = 2
+	l := newTestLimiter(t, tokens, time.Hour)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lastEnd != last {
-		t.Error("a burst whose caller was woken by a poll took another turn")
+	l.unpolled = maxUnpolled
+	for range crowd * tokens {
+		l.fresh.push(&waiter{answer: make(chan error, 1)})
+	}
+	if l.window() != maxUnpolled {
+		t.Errorf("window() = %v while as many wait as may be by chance, want %v", l.window(), maxUnpolled)
+	}
+	l.begun.push(&waiter{answer: make(chan error, 1)})
+	if l.window() != crowdUnpolled {
+		t.Errorf("window() = %v while a crowd waits, want %v", l.window(), crowdUnpolled)
 	}
 }
 
@@ -227,6 +304,7 @@ func BenchmarkLimiterWithoutPressure(b *testing.B) {
 func BenchmarkLimiterThroughPoller(b *testing.B) {
 	l := must(NewLimiter(1))(b)
 	defer l.Close()
+	l.unpolled = 0
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := l.acquire(false, 0); err != nil {

@@ -185,7 +185,7 @@ func (g *gate) pause(wait func() error) error {
 // patientFor is how long a client may have stood in the queue without being asked
 // whether it is still there. A turn through the poller alone takes microseconds, and
 // asking is a system call.
-const patientFor = time.Millisecond
+const patientFor = 10 * time.Millisecond
 
 // enter takes the token; see [Limiter.acquire] about polled.
 func (g *gate) enter(polled time.Duration) error {

@@ -310,7 +310,7 @@ func forwardGranted(u *Upstream, g policy.Grant, edit func(*fasthttp.Request)) (
 	return forwardCall(u, g, edit, nil)
 }
 
-func forwardCall(u *Upstream, g policy.Grant, edit func(*fasthttp.Request), plain *Plain) (status int, body string, result Result, err error) {
+func forwardCall(u *Upstream, g policy.Grant, edit func(*fasthttp.Request), verbatim *Verbatim) (status int, body string, result Result, err error) {
 	var req fasthttp.Request
 	var resp fasthttp.Response
 	req.Header.SetHost("pay.example")
@@ -318,8 +318,8 @@ func forwardCall(u *Upstream, g policy.Grant, edit func(*fasthttp.Request), plai
 	if edit != nil {
 		edit(&req)
 	}
-	call := Call{Request: &req, Response: &resp, Plain: plain}
-	if plain != nil && (req.Header.IsGet() || req.Header.IsHead()) {
+	call := Call{Request: &req, Response: &resp, Verbatim: verbatim}
+	if verbatim != nil && (req.Header.IsGet() || req.Header.IsHead()) {
 		call.Head = req.Header.Header()
 	}
 	result, err = u.Forward(g, &call)

@@ -25,7 +25,7 @@ func bothWays(t *testing.T, name string, claim func(*testing.T, way)) {
 // forwardOctets is forward for a caller that gives and takes octets where it can.
 func forwardOctets(t testing.TB, u *Upstream, edit func(*fasthttp.Request)) (status int, body string, result Result, err error) {
 	t.Helper()
-	p := &Plain{Filter: func([]byte, []byte) (bool, bool) { return true, true }, Fields: []byte("X-Id: 7\r\n")}
+	p := &Verbatim{Filter: func([]byte, []byte) (bool, bool) { return true, true }, Fields: []byte("X-Id: 7\r\n")}
 	status, body, result, err = forwardCall(u, grantFor(t, u.Name()), edit, p)
 	if err != nil || p.Status == 0 {
 		return status, body, result, err
