@@ -14,18 +14,16 @@ import (
 // it computes (a burst: from octets received to octets sent) and gives it back
 // before it waits for the client, so a slow client never holds one.
 //
-// Under pressure a token comes back through the network poller, if the last poll is some
-// time ago: instead of
-// waking the next waiter, the limiter rings a bell that is a file, for which one
-// goroutine waits. That goroutine runs only after a poll of the network,
-// and with it everything else that the poll found readable; so connections that
-// are established are served before the next bursts start. Go's scheduler by
-// itself polls only when it has nothing to run, which in a flood of ClientHellos
-// is never: on one core the requests of established connections waited 200 ms
-// in place of 0.5 ms. Without pressure (nobody waits, and the network was polled
-// since the last burst ended) a token changes hands directly, because the detour
-// costs CPU; so do all tokens for a few bursts after a poll. What comes in crowds beside the bursts takes turns as well, a few per
-// poll: connections to accept, and failed ones to record and to close.
+// Bursts leave room for connections that are established. Go's scheduler polls the
+// network when it has nothing to run, which in a flood of ClientHellos is never: on one
+// core the requests of established connections waited 200 ms in place of 0.5 ms. So the
+// limiter asks for a poll when bursts have followed each other for a while, and goes on;
+// if none has come after twice that while, tokens are held back until it has. What it
+// asks with is a bell, a file for which one goroutine waits: that goroutine runs only
+// after a poll, behind all that the poll found readable. The while is short when a crowd
+// waits for tokens, and otherwise long enough for polls to come by themselves, since
+// waiting for them costs CPU. What comes in crowds beside the bursts takes turns as well,
+// a few per poll: connections to accept, and failed ones to record and to close.
 //
 // Bursts that continue a handshake come before those that begin one: work that
 // was begun is finished. Among beginners the oldest is next, unless it has
@@ -72,7 +70,7 @@ const (
 	// maxUnpolled is how long bursts follow each other without a poll before they are held
 	// back for one, and crowdUnpolled the same while a crowd waits. At half of that the
 	// bell is rung, and mostly heard in time: where there is no crowd, polls come by
-	// themselves, and to wait for them would cost a handshake 4 to 6 % more.
+	// themselves, and to wait for them would cost a handshake some per cent of its CPU time.
 	maxUnpolled   = time.Millisecond
 	crowdUnpolled = 200 * time.Microsecond
 	// crowd is how many for each token that wait are one: what takes a few milliseconds,

@@ -183,8 +183,8 @@ func (g *gate) pause(wait func() error) error {
 }
 
 // patientFor is how long a client may have stood in the queue without being asked
-// whether it is still there. A turn through the poller alone takes microseconds, and
-// asking is a system call.
+// whether it is still there. A busy gateway lets everybody wait for some milliseconds,
+// nobody gives up within those, and asking is a system call.
 const patientFor = 10 * time.Millisecond
 
 // enter takes the token; see [Limiter.acquire] about polled.
