@@ -62,8 +62,11 @@ func (r *rig) undisturbed(measure func() (foreign float64, err error)) error {
 	return nil
 }
 
+// everybody is how long a warm-up with all clients may take.
+const everybody = 10 * time.Minute
+
 // warm lets a fresh process do for a while what will be measured, with the clients
-// that come back.
+// that come back. If those are more than have come by then, all of them come once.
 func (r *rig) warm(ctx context.Context, i *instance, job load.Job) error {
 	var err error
 	if job.Identities, err = r.identities("client", r.clients, false); err != nil {
@@ -75,6 +78,13 @@ func (r *rig) warm(ctx context.Context, i *instance, job load.Job) error {
 	result, err := r.generator.Play(ctx, job)
 	if err == nil && result.Operations == 0 && result.Unresumed == 0 {
 		err = fmt.Errorf("nothing succeeded in the warm-up: %s", result.Failure)
+	}
+	if err != nil || job.Kind != load.Handshake || int64(r.clients) <= result.Operations {
+		return err
+	}
+	job.Once, job.Duration = true, everybody
+	if result, err = r.generator.Play(ctx, job); err == nil && result.Operations < int64(r.clients) {
+		err = fmt.Errorf("%d of %d clients came in the warm-up: %s", result.Operations, r.clients, result.Failure)
 	}
 	return err
 }

@@ -194,6 +194,33 @@ func TestIdentitiesAreUsedOnce(t *testing.T) {
 	}
 }
 
+// TestClientsComeBackInTurns: a job goes on with the clients of the one before.
+func TestClientsComeBackInTurns(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 100)
+	config := &tls.Config{VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+		seen <- string(raw[0])
+		return nil
+	}}
+	job := serve(t, 3, config, nil).job(KeepAlive)
+	job.Workers, job.Duration = 2, time.Millisecond
+	var g Generator
+	for range 3 {
+		if r := g.Play(t.Context(), job); r.Error != "" {
+			t.Fatal(r.Error)
+		}
+	}
+	came := map[string]int{}
+	for range 6 {
+		came[<-seen]++
+	}
+	for _, n := range came {
+		if n != 2 {
+			t.Errorf("of three clients, in three jobs of two each, one came %d times, want 2", n)
+		}
+	}
+}
+
 // TestStallShowsInLatencies is what a timetable is for: while the server stalls, more
 // operations are due, and their waiting counts.
 func TestStallShowsInLatencies(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 type Generator struct {
 	file    string // whose identities are in memory
 	clients []pki.Client
+	next    int64 // of clients, who comes back next
 	held    []worker
 }
 
@@ -52,6 +53,11 @@ func (g *Generator) play(ctx context.Context, job Job) (Result, error) {
 		return Result{}, err
 	}
 	c := newClient(job, clients)
+	if !job.Once {
+		// Where the last job stopped: many clients come back only if not always the same do.
+		c.next.Store(g.next)
+		defer func() { g.next = c.next.Load() }()
+	}
 	if job.Kind == Hold {
 		return g.hold(ctx, c)
 	}
@@ -92,7 +98,7 @@ func (g *Generator) identities(job Job) ([]pki.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		g.file, g.clients = job.Identities, clients
+		g.file, g.clients, g.next = job.Identities, clients, 0
 	}
 	if job.Last == 0 {
 		job.Last = len(g.clients)
