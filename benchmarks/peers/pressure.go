@@ -195,9 +195,15 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 	return all, foreign, nil
 }
 
-// peak is what a closed loop reaches. What is left of an overload before it is cleared
-// away first.
+// peak is what a closed loop reaches when nothing is left of an overload before it.
 func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (perSec, foreign float64, err error) {
+	// A peer that has a backlog of clients that have gone is through with it when it answers
+	// somebody who came after them.
+	last := job
+	last.Workers, last.Once, last.Last = 1, true, 1
+	if result, err := r.generator.Play(ctx, r.job(i, last)); err != nil || result.Operations == 0 {
+		return 0, 0, errors.Join(err, fmt.Errorf("it does not answer after an overload: %s", result.Failure))
+	}
 	job.From, job.Until, job.Duration = r.patience/2, 2*r.patience, 2*r.patience
 	result, err := r.generator.Play(ctx, r.job(i, job))
 	if err != nil {
