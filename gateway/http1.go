@@ -415,11 +415,15 @@ func (x *exchange) keepsTraceState() bool {
 }
 
 // held takes a response of unknown length in whole, if it fits, because HTTP/1.0
-// has no chunks (RFC 9112 §6.1). It reports whether the response can be sent;
+// has no chunks and is not to hear of any (RFC 9112 §6.1). It reports whether the response can be sent;
 // otherwise another one was made.
 func (x *exchange) held() bool {
 	response := &x.ctx.Response
-	if !response.IsBodyStream() || response.Header.ContentLength() >= 0 {
+	if !response.IsBodyStream() {
+		response.Header.Del(fasthttp.HeaderTransferEncoding) // of an answer to HEAD, or a 304
+		return true
+	}
+	if response.Header.ContentLength() >= 0 {
 		return true
 	}
 	body, err := io.ReadAll(io.LimitReader(response.BodyStream(), maxHeld+1))

@@ -281,6 +281,9 @@ func TestForwardedResponses(t *testing.T) {
 		{"chunks", get("pay.example", "/v1/x"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, "abcde", []string{"chunked"}},
 		{"chunks for HTTP/1.0 have a length", "GET /v1/x HTTP/1.0\r\nHost: pay.example\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, "abcde", nil},
 		{"too many of them do not", "GET /v1/x HTTP/1.0\r\nHost: pay.example\r\n\r\n", fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n1\r\nx\r\n0\r\n\r\n", len(large), large), 505, "*", nil},
+		{"nor does HTTP/1.0 hear of chunks where there is no body", "HEAD /v1/x HTTP/1.0\r\nHost: pay.example\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200, "", nil},
+		{"nor where nothing was modified", "GET /v1/x HTTP/1.0\r\nHost: pay.example\r\n\r\n", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", 304, "", nil},
+		{"HTTP/1.1 does", "HEAD /v1/x HTTP/1.1\r\nHost: pay.example\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200, "", []string{"chunked"}},
 		{"FWD-08: what varies with the certificate varies with everything", get("pay.example", "/v1/x"), "HTTP/1.1 200 OK\r\nVary: Client-Cert\r\nClient-Cert: x\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n", 200, "", nil},
 	} {
 		t.Run(tt.claim, func(t *testing.T) {
