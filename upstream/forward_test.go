@@ -247,6 +247,8 @@ func TestResponses(t *testing.T) {
 		{name: "an interim response with a body", response: "HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nok" + ok, reason: ReasonProtocol},
 		{name: "a header that ends in bare line feeds", response: "HTTP/1.1 200 OK\nContent-Length: 0\n\n", reason: ReasonProtocol},
 		{name: "a header that ends in one bare line feed", response: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\nok\r\n\r\nmore", reason: ReasonProtocol},
+		{name: "an interim response that ends in a bare line feed", response: "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\n" + ok, reason: ReasonProtocol},
+		{name: "bare line feeds throughout", response: "HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\nContent-Length: 2\n\nok", reason: ReasonProtocol},
 		{name: "no HTTP", response: "SSH-2.0-OpenSSH_9.0\r\n\r\n", reason: ReasonProtocol},
 		{name: "a status below 100", response: "HTTP/1.1 099 Odd\r\n\r\n", reason: ReasonProtocol},
 		{name: "two lengths", response: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", reason: ReasonProtocol},

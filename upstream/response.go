@@ -103,9 +103,7 @@ func dated(in *bufio.Reader) (hasDate, ends bool) {
 		at += end + 1
 		switch {
 		case first:
-			if len(line) > status && line[status] == '1' {
-				return true, true
-			}
+			hasDate = len(line) > status && line[status] == '1'
 		case len(line) == 0, len(line) == 1 && line[0] == '\r':
 			return hasDate, bytes.HasSuffix(arrived[:at], []byte("\r\n\r\n"))
 		case len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)):
