@@ -646,6 +646,34 @@ func TestSessionsEndWithTrust(t *testing.T) {
 	after.ended() // it was refused in the handshake
 }
 
+// A session is of a caller, not of a version of HTTP: either resumes the other's, and what was
+// agreed on is of no consequence for what may be asked.
+func TestSessionsAreAlikeForBothVersions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setting{listener: func(o *gateway.ListenerOptions) {
+		o.TLS.Tickets = must(tlsterm.NewTickets(tlsterm.TicketOptions{}))(t)
+	}})
+	config := w.config(w.issue(checkoutID).TLS(), "pay.example")
+	config.ClientSessionCache = anySession{tls.NewLRUClientSessionCache(1)}
+	const version10 = "GET /v1/x HTTP/1.0\r\nHost: pay.example\r\nConnection: keep-alive\r\n\r\n"
+	for i, agreed := range []string{"http/1.1", "http/1.0", "http/1.0", "http/1.1"} {
+		config := config.Clone()
+		config.NextProtos = []string{agreed}
+		conn := must(tls.Dial("tcp", w.address(), config))(t)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		c := &client{t, conn, bufio.NewReader(conn)}
+		for _, send := range []string{version10, get("pay.example", "/v1/x"), request("POST", "pay.example", "/v1/x", "", "Transfer-Encoding: chunked") + "2\r\nhi\r\n0\r\n\r\n", version10} {
+			if r := c.do(send); r.StatusCode != 200 || r.body != "ok" || r.Close {
+				t.Errorf("connection %d, agreed on %s: %d %q, close %v, to %q", i+1, agreed, r.StatusCode, r.body, r.Close, send)
+			}
+		}
+		if state := c.ConnectionState(); state.NegotiatedProtocol != agreed || state.DidResume != (i > 0) {
+			t.Errorf("connection %d agreed on %q, resumed %v; want %q, %v", i+1, state.NegotiatedProtocol, state.DidResume, agreed, i > 0)
+		}
+	}
+}
+
 // REV-05, UP-12: an idle connection to a backend ends with the trust in it.
 func TestIdleUpstreamConnectionsEndWhenTrustChanges(t *testing.T) {
 	t.Parallel()
