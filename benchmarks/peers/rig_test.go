@@ -129,6 +129,29 @@ func TestInterruptLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestInterruptLeavesNobodyStopped stops a run while one peer has its turn and the other is
+// stopped.
+func TestInterruptLeavesNobodyStopped(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	o := brief(t, &said)
+	o.peers, o.rounds, o.scenarios = []string{"nginx", "haproxy"}, 1000, []string{"keepalive_1k"}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
+			up, err := filepath.Glob(filepath.Join(o.scratch, "*", "*", "output.log"))
+			if err != nil || len(up) > 1 || ctx.Err() != nil {
+				return
+			}
+		}
+	}()
+	if err := compare(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("compare() = %v after an interrupt, want context.Canceled\n%s", err, said.String())
+	}
+	nothingLeft(t, o.scratch)
+}
+
 // TestPeerThatServesAnybodyIsRefused: who verifies no certificates is not measured.
 func TestPeerThatServesAnybodyIsRefused(t *testing.T) {
 	t.Parallel()

@@ -131,6 +131,52 @@ func TestNobodyIsLeft(t *testing.T) {
 	}
 }
 
+// A process that is paused runs no more, nor do its children, until it is resumed; and it ends
+// as properly as any other.
+func TestAPausedProcessStandsStillWithItsChildren(t *testing.T) {
+	t.Parallel()
+	p := start(t, 0)
+	var child int
+	if _, err := fmt.Sscan(p.say("child"), &child); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := p.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); !stopped(p.Pid()) || !stopped(child); runtime.Gosched() {
+			if time.Since(began) > patience {
+				t.Fatal("they run still")
+			}
+		}
+		if err := p.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.say("cores"); !strings.HasPrefix(got, "[") { // it goes on where it was
+			t.Errorf("it says %q", got)
+		}
+	}
+	if err := p.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	p.Stop(patience)
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("to stop it took %v: it was killed", took)
+	}
+	for began := time.Now(); alive(child); runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatal("the child is alive still")
+		}
+	}
+}
+
+func stopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err == nil && strings.HasPrefix(state, "T")
+}
+
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
