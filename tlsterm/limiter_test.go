@@ -2,7 +2,11 @@ package tlsterm
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -311,5 +315,73 @@ func BenchmarkLimiterThroughPoller(b *testing.B) {
 			b.Fatal(err)
 		}
 		l.release()
+	}
+}
+
+// Whoever waits for a token that is free, or for a turn, is one for whom the bell has been rung
+// and a poll would be forced, whatever comes in between: callers that have slept, crowds, bursts
+// that are long, polls at any moment, the end of the limiter.
+func TestNobodyWaitsForABellThatIsNotRung(t *testing.T) {
+	t.Parallel()
+	for _, tokens := range []int{1, 3} {
+		for _, unpolled := range []time.Duration{0, 50 * time.Microsecond, maxUnpolled} {
+			for _, closes := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d tokens, %v, closes %v", tokens, unpolled, closes), func(t *testing.T) {
+					t.Parallel()
+					l := newTestLimiter(t, tokens, time.Millisecond)
+					l.unpolled = unpolled
+					var forgotten atomic.Pointer[string]
+					look := func() {
+						l.mu.Lock()
+						defer l.mu.Unlock()
+						held := l.begun.n + l.fresh.n
+						if (l.free > 0 && held > 0 || l.turns.n > 0) && !(l.kicked && l.wanted) {
+							s := fmt.Sprintf("%d wait for %d free tokens and %d for a turn; rung %v, for somebody %v", held, l.free, l.turns.n, l.kicked, l.wanted)
+							forgotten.Store(&s)
+						}
+					}
+					const workers, rounds = 100, 20
+					var done sync.WaitGroup
+					for w := range workers {
+						random := rand.New(rand.NewPCG(1, uint64(w)))
+						done.Go(func() {
+							for range rounds {
+								if random.IntN(8) == 0 {
+									l.turn()
+									look()
+								}
+								polled := time.Duration(random.IntN(2)) * (l.moment() - time.Duration(random.IntN(2e6)))
+								if _, err := l.acquire(random.IntN(2) == 0, polled); err != nil {
+									if !closes || !errors.Is(err, errLimiterClosed) {
+										t.Errorf("acquire() = %v", err)
+									}
+									return
+								}
+								look()
+								for until := l.moment() + time.Duration(random.IntN(100))*time.Microsecond; l.moment() < until; {
+									if random.IntN(1000) == 0 {
+										runtime.Gosched()
+									}
+								}
+								l.release()
+								look()
+							}
+						})
+					}
+					if closes {
+						for l.Waiting() == 0 {
+							runtime.Gosched()
+						}
+						l.Close()
+					}
+					ended := make(chan struct{})
+					go func() { done.Wait(); close(ended) }()
+					next(t, "the end of all bursts", ended)
+					if s := forgotten.Load(); s != nil {
+						t.Error(*s)
+					}
+				})
+			}
+		}
 	}
 }
