@@ -50,8 +50,8 @@
 // # Load
 //
 // Handshakes hold a CPU token only while they compute, never while they wait for
-// the client, and tokens are handed on only after the network was polled, so
-// established connections are served between two handshake steps; see [Limiter].
+// the client, and none is handed on while a poll of the network is overdue, so
+// established connections are served between handshake steps; see [Limiter].
 // Everything is capped: connections, handshakes in flight, both per client
 // network, the wait for the first octet, the whole handshake, the wait for a
 // token. What is over a cap is reset, cheaply and early.

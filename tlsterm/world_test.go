@@ -177,6 +177,7 @@ func (w *world) startOn(t testing.TB, inner net.Listener, edit func(*Options)) (
 	}
 	if o.Limiter == nil && o.HandshakeTokens == 0 {
 		o.Limiter = newTestLimiter(t, 2, lifoAfter) // nor is anybody refused for that
+		o.Limiter.unpolled = maxUnpolled            // benchmarks are of what there is
 	}
 	l := must(serve(must(o.withDefaults())(t), inner))(t)
 	t.Cleanup(func() {
