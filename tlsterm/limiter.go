@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"verigate/internal/netpoll"
@@ -20,9 +21,9 @@ import (
 // limiter asks for a poll when bursts have followed each other for a while, and goes on;
 // if none has come after twice that while, tokens are held back until it has. What it
 // asks with is a bell, a file for which one goroutine waits: that goroutine runs only
-// after a poll, behind all that the poll found readable. The while is short when a crowd
-// waits for tokens, and otherwise long enough for polls to come by themselves, since
-// waiting for them costs CPU. What comes in crowds beside the bursts takes turns as well,
+// after a poll, behind all that the poll found readable. The while is short as long as
+// connections that stay are read now and then, and otherwise long enough for polls to come
+// by themselves, since waiting for them costs CPU. What comes in crowds beside the bursts takes turns as well,
 // a few per poll: connections to accept, and failed ones to record and to close.
 //
 // Bursts that continue a handshake come before those that begin one: work that
@@ -40,6 +41,8 @@ type Limiter struct {
 	epoch   time.Time     // all moments below are durations since epoch, monotonic
 	tokens  int
 
+	served  atomic.Bool   // a connection that stays was read since window was last asked
+
 	mu       sync.Mutex
 	free     int
 	since    time.Duration // when the first burst after the last poll began; 0 if none has
@@ -53,6 +56,8 @@ type Limiter struct {
 	maxWait  time.Duration
 	lifoFrom time.Duration
 	unpolled time.Duration
+
+	lastServed time.Duration // when window found that one had been; 0 if never
 }
 
 const (
@@ -68,14 +73,15 @@ const (
 	// dozen microseconds of work.
 	turnsPerPoll = 8
 	// maxUnpolled is how long bursts follow each other without a poll before they are held
-	// back for one, and crowdUnpolled the same while a crowd waits. At half of that the
-	// bell is rung, and mostly heard in time: where there is no crowd, polls come by
-	// themselves, and to wait for them would cost a handshake some per cent of its CPU time.
-	maxUnpolled   = time.Millisecond
-	crowdUnpolled = 200 * time.Microsecond
-	// crowd is how many for each token that wait are one: what takes a few milliseconds,
-	// and more than come by chance.
-	crowd = 32
+	// back for one, and servingUnpolled the same while connections that stay are served. At
+	// half of that the bell is rung, and mostly heard in time: polls come by themselves where
+	// there is nobody to hurry for, and to wait for them costs a handshake some per cent of
+	// its CPU time.
+	maxUnpolled     = time.Millisecond
+	servingUnpolled = 200 * time.Microsecond
+	// servingFor is how long after a connection that stays has been read the next may
+	// be expected.
+	servingFor = 100 * time.Millisecond
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
 	// computes. A poll that is forced stops every processor, so the more there are, the
 	// rarer it is to be; and the sooner one of them polls by itself.
@@ -192,7 +198,7 @@ func (l *Limiter) release() {
 	l.mu.Lock()
 	l.free++
 	now := l.moment()
-	if l.since != 0 && now-l.since >= l.window()/2 {
+	if l.since != 0 && now-l.since >= l.window(now)/2 {
 		l.kick()
 	}
 	if l.begun.n+l.fresh.n > 0 {
@@ -208,16 +214,28 @@ func (l *Limiter) release() {
 // overdue reports whether bursts have to wait for a poll: one was asked for, and they
 // have followed each other for long enough. The caller holds l.mu.
 func (l *Limiter) overdue(now time.Duration) bool {
-	return l.kicked && l.since != 0 && now-l.since >= l.window()
+	return l.kicked && l.since != 0 && now-l.since >= l.window(now)
 }
 
 // window returns for how long bursts follow each other without a poll. The caller holds
 // l.mu.
-func (l *Limiter) window() time.Duration {
-	if l.begun.n+l.fresh.n > crowd*l.tokens {
-		return min(l.unpolled, crowdUnpolled)
+func (l *Limiter) window(now time.Duration) time.Duration {
+	if l.served.Load() {
+		l.served.Store(false)
+		l.lastServed = now
+	}
+	if l.lastServed != 0 && now-l.lastServed < servingFor {
+		return min(l.unpolled, servingUnpolled)
 	}
 	return l.unpolled
+}
+
+// serve notes that a connection that stays was read: somebody is there for whom the
+// network is to be polled soon.
+func (l *Limiter) serve() {
+	if !l.served.Load() { // a store would take the cache line from other processors each time
+		l.served.Store(true)
+	}
 }
 
 // turn waits until the network was polled if handshakes are pressing. A loop

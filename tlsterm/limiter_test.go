@@ -204,23 +204,47 @@ func TestBellIsRungAtHalfTheWindow(t *testing.T) {
 	}
 }
 
-// While a crowd waits, polls are more frequent.
-func TestWindowIsShortForACrowd(t *testing.T) {
+// While connections that stay are read, and for a while afterwards, polls are more
+// frequent.
+func TestWindowIsShortWhileConnectionsAreServed(t *testing.T) {
 	t.Parallel()
-	const tokens = 2
-	l := newTestLimiter(t, tokens, time.Hour)
+	l := newTestLimiter(t, 1, time.Hour)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unpolled = maxUnpolled
-	for range crowd * tokens {
-		l.fresh.push(&waiter{answer: make(chan error, 1)})
+	const start = time.Second
+	if got := l.window(start); got != maxUnpolled {
+		t.Errorf("window() = %v when nobody was served, want %v", got, maxUnpolled)
 	}
-	if l.window() != maxUnpolled {
-		t.Errorf("window() = %v while as many wait as may be by chance, want %v", l.window(), maxUnpolled)
+	l.serve()
+	for after, want := range []time.Duration{servingUnpolled, servingUnpolled, maxUnpolled} {
+		if got := l.window(start + time.Duration(after)*servingFor*2/3); got != want {
+			t.Errorf("window() = %v, %d thirds of servingFor after somebody was served, want %v", got, 2*after, want)
+		}
 	}
-	l.begun.push(&waiter{answer: make(chan error, 1)})
-	if l.window() != crowdUnpolled {
-		t.Errorf("window() = %v while a crowd waits, want %v", l.window(), crowdUnpolled)
+}
+
+// Whoever comes for one request and goes is nobody to hurry for, and whoever stays is.
+func TestConnectionsThatStayAreServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, verifycache.Options{})
+	limiter := newTestLimiter(t, 1, time.Hour)
+	l, _ := w.start(t, func(o *Options) { o.Limiter = limiter })
+	client := must(tls.Dial("tcp", l.Addr().String(), w.client()))(t)
+	defer client.Close()
+	conn := must(l.AcceptConn())(t)
+	defer conn.Close()
+	const few = 2
+	octet := make([]byte, 1)
+	for n := range firstReads + few + 1 {
+		if n == few && limiter.served.Load() {
+			t.Errorf("%d octets are read, and the connection counts as one that stays", n)
+		}
+		must(client.Write([]byte{'a'}))(t)
+		must(conn.Read(octet))(t)
+	}
+	if !limiter.served.Load() {
+		t.Errorf("%d octets were read one by one, and the connection does not count as one that stays", firstReads+few+1)
 	}
 }
 

@@ -29,6 +29,10 @@ type socket struct {
 	// records bounds reads after the handshake. Used by the goroutine that reads.
 	records records
 
+	// reads counts those after the handshake, up to firstReads. Used as records is.
+	reads   uint8
+	limiter *Limiter
+
 	// last is non-nil while what is written is kept back; see [Conn.Hold].
 	last atomic.Pointer[lastWords]
 
@@ -37,6 +41,10 @@ type socket struct {
 	// seconds, which is long where many peers are stuck.
 	closeBy atomic.Int64
 }
+
+// firstReads is how many reads after the handshake a connection may take that comes for
+// one request and goes. Whoever is read more often stays.
+const firstReads = 4
 
 // gate is a handshake's place in the queue for CPU tokens.
 type gate struct {
@@ -72,7 +80,7 @@ var helloBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, h
 func newSocket(c net.Conn, l *Limiter) *socket {
 	in := helloBuffers.Get().(*bufio.Reader)
 	in.Reset(c)
-	return &socket{Conn: c, remote: c.RemoteAddr(), in: in, gate: &gate{limiter: l, conn: c}}
+	return &socket{Conn: c, remote: c.RemoteAddr(), in: in, gate: &gate{limiter: l, conn: c}, limiter: l}
 }
 
 // await blocks until an octet of the client is there to be read.
@@ -92,6 +100,11 @@ func (s *socket) Read(b []byte) (n int, err error) {
 			s.dropBuffer()
 		}
 		n, err = s.Conn.Read(b[:min(len(b), s.records.ahead())])
+		if s.reads < firstReads {
+			s.reads++
+		} else {
+			s.limiter.serve()
+		}
 	}
 	s.records.pass(b[:n])
 	return n, err
