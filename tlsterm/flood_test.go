@@ -20,7 +20,14 @@ func TestWhatIsReadableIsReadBeforeTheNextBurst(t *testing.T) {
 	const attempts, bursts = 50, 200
 	fewest := bursts
 	for range attempts {
-		fewest = min(fewest, overtakenRequests(t, bursts))
+		order := underFlood(t, newTestLimiter(t, 1, 1<<62), bursts, 0)
+		overtaken := 0
+		for i := 1; i < len(order); i++ {
+			if order[i-1] == "burst" && order[i] == "burst" {
+				overtaken++
+			}
+		}
+		fewest = min(fewest, overtaken)
 		// Go's scheduler looks into its global queue out of turn once in 61 times.
 		if fewest <= bursts/10 {
 			return
@@ -31,11 +38,50 @@ func TestWhatIsReadableIsReadBeforeTheNextBurst(t *testing.T) {
 	t.Errorf("in the best of %d attempts, %d of %d bursts began before a request was read that was there already", attempts, fewest, bursts)
 }
 
-// overtakenRequests returns how many of so many bursts, all of which wait from the
-// beginning, came directly after another, although a request arrived during that.
-func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
+// With the times that a limiter has by itself, a request waits for few bursts while a crowd
+// of them waits, and for some more where there is no crowd, so that those need not wait for
+// polls. The crowd comes first here, and melts away.
+//
+// It sets the number of processors for everybody, so it is not parallel.
+func TestRequestsWaitForFewBursts(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const (
+		attempts, bursts = 20, 100
+		burst            = 300 * time.Microsecond // of which 32 last for longer than maxUnpolled by far
+		// As many as fit in between, one that ends later, and some for a machine that stops
+		// and goes.
+		inCrowd, without = 2 * (crowdUnpolled/burst + 1), 2 * (maxUnpolled/burst + 1)
+	)
+	var long, short time.Duration
+	for range attempts {
+		l := must(NewLimiter(1))(t)
+		l.maxWait = time.Hour
+		order := underFlood(t, l, bursts, burst)
+		l.Close()
+		begun, run := 0, time.Duration(0)
+		long, short = 0, 0
+		for _, what := range order {
+			if run++; what != "burst" {
+				run = 0
+				continue
+			}
+			if begun++; bursts-begun > crowd {
+				short = max(short, run)
+			} else {
+				long = max(long, run)
+			}
+		}
+		if short <= inCrowd && long > inCrowd && long <= without {
+			return
+		}
+	}
+	t.Errorf("at last %d bursts followed each other in a crowd, want %d at most, and %d without, want %d at most, and more than in a crowd", short, inCrowd, long, without)
+}
+
+// underFlood has so many bursts wait from the beginning, each of which computes for a while,
+// and a request arrive during each. It returns in which order they came.
+func underFlood(t *testing.T, l *Limiter, bursts int, compute time.Duration) (order []string) {
 	t.Helper()
-	l := newTestLimiter(t, 1, 1<<62)
 	established, client, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +89,7 @@ func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
 	defer established.Close()
 	defer client.Close()
 
-	order := make(chan string, 2*bursts)
+	came := make(chan string, 2*bursts)
 	var done sync.WaitGroup
 	done.Go(func() {
 		var octet [1]byte
@@ -52,7 +98,7 @@ func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
 				t.Error(err)
 				return
 			}
-			order <- "request"
+			came <- "request"
 		}
 	})
 	take(t, l)
@@ -62,9 +108,11 @@ func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
 				t.Error(err)
 				return
 			}
-			order <- "burst"
+			came <- "burst"
 			if _, err := client.Write([]byte{0}); err != nil {
 				t.Error(err)
+			}
+			for began := time.Now(); time.Since(began) < compute; {
 			}
 			l.release()
 		})
@@ -73,15 +121,11 @@ func overtakenRequests(t *testing.T, bursts int) (overtaken int) {
 	l.release()
 	done.Wait()
 
-	close(order)
-	last := ""
-	for what := range order {
-		if what == "burst" && last == "burst" {
-			overtaken++
-		}
-		last = what
+	close(came)
+	for what := range came {
+		order = append(order, what)
 	}
-	return overtaken
+	return order
 }
 
 // While the collector sweeps, on one processor there is always something to run, and

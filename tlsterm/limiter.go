@@ -23,8 +23,9 @@ import (
 // asks with is a bell, a file for which one goroutine waits: that goroutine runs only
 // after a poll, behind all that the poll found readable. The while is short as long as
 // connections that stay are read now and then, and otherwise long enough for polls to come
-// by themselves, since waiting for them costs CPU. What comes in crowds beside the bursts takes turns as well,
-// a few per poll: connections to accept, and failed ones to record and to close.
+// by themselves, since waiting for them costs CPU (ADR 0026). What comes in crowds beside
+// the bursts takes turns as well, a few per poll: connections to accept, and failed ones
+// to record and to close.
 //
 // Bursts that continue a handshake come before those that begin one: work that
 // was begun is finished. Among beginners the oldest is next, unless it has

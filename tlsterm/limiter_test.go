@@ -230,9 +230,9 @@ func TestConnectionsThatStayAreServed(t *testing.T) {
 	w := newWorld(t, verifycache.Options{})
 	limiter := newTestLimiter(t, 1, time.Hour)
 	l, _ := w.start(t, func(o *Options) { o.Limiter = limiter })
-	client := must(tls.Dial("tcp", l.Addr().String(), w.client()))(t)
+	client := must(connect(l, w.client(w.workload(t, checkout))))(t)
 	defer client.Close()
-	conn := must(l.AcceptConn())(t)
+	conn := must(l.Accept())(t)
 	defer conn.Close()
 	const few = 2
 	octet := make([]byte, 1)
@@ -240,7 +240,7 @@ func TestConnectionsThatStayAreServed(t *testing.T) {
 		if n == few && limiter.served.Load() {
 			t.Errorf("%d octets are read, and the connection counts as one that stays", n)
 		}
-		must(client.Write([]byte{'a'}))(t)
+		must(client.Write(octet))(t)
 		must(conn.Read(octet))(t)
 	}
 	if !limiter.served.Load() {

@@ -100,9 +100,11 @@ func (s *socket) Read(b []byte) (n int, err error) {
 			s.dropBuffer()
 		}
 		n, err = s.Conn.Read(b[:min(len(b), s.records.ahead())])
-		if s.reads < firstReads {
+		switch {
+		case n == 0:
+		case s.reads < firstReads:
 			s.reads++
-		} else {
+		default:
 			s.limiter.serve()
 		}
 	}
