@@ -15,6 +15,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"verigate/benchmarks/peers/pki"
+	"verigate/benchmarks/report"
 	"verigate/devpki"
 )
 
@@ -124,6 +125,27 @@ func TestWithinCountsWhatEndsInTime(t *testing.T) {
 	}
 	if r := m.result; r.Within != 2 || r.Operations != 5 || r.Failures != 5 {
 		t.Errorf("record() counts %d of %d successes as within, want 2 of 5", r.Within, r.Operations)
+	}
+}
+
+// TestJobsAddUp: everything but latencies, and what others used of the core only in the end:
+// in a slice it is less than what the kernel counts in.
+func TestJobsAddUp(t *testing.T) {
+	t.Parallel()
+	one := Result{Operations: 1, Within: 2, Failures: 3, Failure: "first", Unresumed: 4, Wall: 5 * time.Second, CPU: 4 * time.Second,
+		Generator: 6 * time.Second, Core: 3 * time.Second, Latency: &report.Latency{}}
+	two := one
+	two.Failure, two.Core = "", 6*time.Second
+	want := Result{Operations: 2, Within: 4, Failures: 6, Failure: "first", Unresumed: 8, Wall: 10 * time.Second, CPU: 8 * time.Second,
+		Generator: 12 * time.Second, Core: 9 * time.Second}
+	if got := (Result{}).Plus(one).Plus(two); got != want {
+		t.Errorf("Plus() = %+v, want %+v", got, want)
+	}
+	if got := want.Foreign(); got != 0.1 {
+		t.Errorf("Foreign() = %v, want 0.1: one of ten seconds", got)
+	}
+	if got := one.Foreign(); got != 0 {
+		t.Errorf("Foreign() = %v of a peer that used more than was counted, want 0", got)
 	}
 }
 
