@@ -135,10 +135,10 @@ const goodputShare = "goodput_share"
 
 // overloaded measures what of an offered load succeeds in time, relative to the peak:
 // what the same process reaches in a closed loop immediately before and after. What ends
-// in the first patience, or after the last connection was offered, does
-// not count: the queue is not full yet, or drains while nothing is added. The server's
-// key is RSA here: it makes a handshake dear for the peer and cheap for the generator,
-// which could not offer three times the peak otherwise.
+// in the first patience, or after the last connection was offered, does not count: the
+// queue is not full yet, or drains while nothing is added. The server's key is RSA here:
+// it makes a handshake dear for the peer and cheap for the generator, which could not
+// offer three times the peak otherwise.
 func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	file, err := r.identities("client", r.clients, false)
 	if err != nil {
@@ -164,9 +164,9 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 }
 
 // beyond offers one, two and three times the peak, which is looked for before and after
-// each: the speed of a machine may have changed in between. They
-// are compared with each other, so what others took of the core is the most that they
-// took in any of them. What was no overload has no share, and so no verdict.
+// each: the speed of a machine may have changed in between. Peaks and overloads are
+// compared with each other, so what others took of the core is the most that they took in
+// any of them. What was no overload has no share, and so no verdict.
 func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report.Measurement) (all []report.Measurement, foreign float64, err error) {
 	before, foreign, err := r.peak(ctx, i, job)
 	if err != nil {
