@@ -38,44 +38,44 @@ func TestWhatIsReadableIsReadBeforeTheNextBurst(t *testing.T) {
 	t.Errorf("in the best of %d attempts, %d of %d bursts began before a request was read that was there already", attempts, fewest, bursts)
 }
 
-// With the times that a limiter has by itself, a request waits for few bursts while a crowd
-// of them waits, and for some more where there is no crowd, so that those need not wait for
-// polls. The crowd comes first here, and melts away.
+// With the times that a limiter has by itself, a request waits for few bursts while
+// connections that stay are read, and for some more if it is the first since long, so that
+// bursts need not wait for polls.
 //
 // It sets the number of processors for everybody, so it is not parallel.
 func TestRequestsWaitForFewBursts(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const (
-		attempts, bursts = 20, 100
-		burst            = 300 * time.Microsecond // of which 32 last for longer than maxUnpolled by far
+		attempts, bursts = 20, 60
+		burst            = 300 * time.Microsecond
 		// As many as fit in between, one that ends later, and some for a machine that stops
 		// and goes.
-		inCrowd, without = 2 * (crowdUnpolled/burst + 1), 2 * (maxUnpolled/burst + 1)
+		few, some = 2 * (servingUnpolled/burst + 1), 2 * (maxUnpolled/burst + 1)
 	)
-	var long, short time.Duration
-	for range attempts {
+	longest := func(serving bool) (long time.Duration) {
 		l := must(NewLimiter(1))(t)
+		defer l.Close()
 		l.maxWait = time.Hour
-		order := underFlood(t, l, bursts, burst)
-		l.Close()
-		begun, run := 0, time.Duration(0)
-		long, short = 0, 0
-		for _, what := range order {
+		if serving {
+			l.serve()
+		}
+		run := time.Duration(0)
+		for _, what := range underFlood(t, l, bursts, burst) {
 			if run++; what != "burst" {
 				run = 0
-				continue
 			}
-			if begun++; bursts-begun > crowd {
-				short = max(short, run)
-			} else {
-				long = max(long, run)
-			}
+			long = max(long, run)
 		}
-		if short <= inCrowd && long > inCrowd && long <= without {
+		return long
+	}
+	var serving, alone time.Duration
+	for range attempts {
+		serving, alone = longest(true), longest(false)
+		if serving <= few && alone > few && alone <= some {
 			return
 		}
 	}
-	t.Errorf("at last %d bursts followed each other in a crowd, want %d at most, and %d without, want %d at most, and more than in a crowd", short, inCrowd, long, without)
+	t.Errorf("at last %d bursts followed each other where connections are read, want %d at most, and %d where none is, want %d at most, and more", serving, few, alone, some)
 }
 
 // underFlood has so many bursts wait from the beginning, each of which computes for a while,

@@ -42,7 +42,7 @@ type Limiter struct {
 	epoch   time.Time     // all moments below are durations since epoch, monotonic
 	tokens  int
 
-	served  atomic.Bool   // a connection that stays was read since window was last asked
+	served atomic.Bool // a connection that stays was read since window was last asked
 
 	mu       sync.Mutex
 	free     int

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"verigate/verifycache"
 )
 
 // queue makes n bursts wait on l one after the other, and returns a channel that
