@@ -135,7 +135,7 @@ func underFlood(t *testing.T, l *Limiter, bursts int, compute time.Duration) (or
 // It sets the number of processors for everybody, so it is not parallel.
 func TestAPollThatDoesNotComeIsForced(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	const attempts, turns, forcedPoll = 50, 20, 10 * time.Millisecond
+	const attempts, turns = 50, 20
 	stop, swept := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(swept)

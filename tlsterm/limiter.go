@@ -47,6 +47,7 @@ type Limiter struct {
 	mu       sync.Mutex
 	free     int
 	since    time.Duration // when the first burst after the last poll began; 0 if none has
+	lastEnd  time.Duration // when the last burst ended
 	kicked   bool          // the bell has been rung and nobody has acted on it
 	wanted   bool          // and somebody waits for that
 	heard    bool          // but the poll that it waited for has come
@@ -57,8 +58,8 @@ type Limiter struct {
 	maxWait  time.Duration
 	lifoFrom time.Duration
 	unpolled time.Duration
-
-	lastServed time.Duration // when window found that one had been; 0 if never
+	// lastServed is when window found that a connection that stays had been read; 0 if never.
+	lastServed time.Duration
 }
 
 const (
@@ -83,6 +84,9 @@ const (
 	// servingFor is how long after a connection that stays has been read the next may
 	// be expected.
 	servingFor = 100 * time.Millisecond
+	// forcedPoll is how long the Go runtime goes without polling the network at
+	// most (sysmon does it every 10 ms).
+	forcedPoll = 10 * time.Millisecond
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
 	// computes. A poll that is forced stops every processor, so the more there are, the
 	// rarer it is to be; and the sooner one of them polls by itself.
@@ -166,7 +170,7 @@ func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duratio
 		return 0, errLimiterClosed
 	}
 	now := l.moment()
-	if polled > l.since {
+	if polled > l.since || now-l.lastEnd >= forcedPoll {
 		l.since = 0
 	}
 	if l.free > 0 && l.begun.n+l.fresh.n == 0 && !l.overdue(now) {
@@ -199,6 +203,7 @@ func (l *Limiter) release() {
 	l.mu.Lock()
 	l.free++
 	now := l.moment()
+	l.lastEnd = now
 	if l.since != 0 && now-l.since >= l.window(now)/2 {
 		l.kick()
 	}

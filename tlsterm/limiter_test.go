@@ -206,6 +206,27 @@ func TestBellIsRungAtHalfTheWindow(t *testing.T) {
 	}
 }
 
+// Handshakes that are far apart ring for nobody: the network was polled in between.
+func TestLoneBurstsDoNotRing(t *testing.T) {
+	t.Parallel()
+	l := newTestLimiter(t, 1, time.Hour)
+	l.unpolled = time.Hour
+	l.epoch = l.epoch.Add(-2 * time.Hour)
+	take(t, l)
+	l.release()
+	l.mu.Lock()
+	l.since -= time.Hour // the first was an hour ago,
+	l.lastEnd -= forcedPoll
+	l.mu.Unlock()
+	take(t, l)
+	l.release()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kicked || l.since == 0 {
+		t.Error("a burst long after another rang the bell")
+	}
+}
+
 // While connections that stay are read, and for a while afterwards, polls are more
 // frequent.
 func TestWindowIsShortWhileConnectionsAreServed(t *testing.T) {
