@@ -106,6 +106,9 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 		for k := range up {
 			k = (k + n) % len(up)
 			result, err := r.turn(ctx, up[k], job)
+			if err == nil && result.Unresumed > 0 {
+				err = errCannot
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -139,9 +142,6 @@ func (r *rig) turn(ctx context.Context, i *instance, job load.Job) (load.Result,
 		return load.Result{}, err
 	}
 	result, err := r.generator.Play(ctx, r.job(i, job))
-	if err == nil && result.Unresumed > 0 {
-		err = errCannot
-	}
 	return result, errors.Join(i.blame(ctx, err), i.Pause())
 }
 
