@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"verigate/benchmarks/report"
 )
@@ -25,9 +20,9 @@ func (r *rig) describe() *report.Run {
 	run := &report.Run{
 		Title:   "Verigate and its peers",
 		Started: time.Now().UTC().Truncate(time.Second),
-		Commit:  commit(),
+		Commit:  report.ThisCommit(),
 		Command: strings.Join(append([]string{"go run ./benchmarks/peers"}, os.Args[1:]...), " "),
-		Machine: machine(),
+		Machine: report.ThisMachine(),
 		Targets: judged,
 		Notes: append(r.run.Notes,
 			fmt.Sprintf("%s keys, %d intermediates, %d distinct clients; TLS 1.3, X25519.", r.key, r.intermediates, r.clients),
@@ -41,39 +36,6 @@ func (r *rig) describe() *report.Run {
 		run.Subjects = append(run.Subjects, report.Subject{Name: p.name, Version: p.version, Settings: p.settings})
 	}
 	return run
-}
-
-func machine() report.Machine {
-	m := report.Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), CPU: "unknown", Kernel: "unknown"}
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		m.Kernel = unix.ByteSliceToString(name.Release[:])
-	}
-	file, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return m
-	}
-	defer file.Close()
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		if key, value, ok := strings.Cut(scanner.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
-			m.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
-	return m
-}
-
-// commit is what the tree was made from, "unknown" outside a repository.
-func commit() string {
-	head, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	changes, err := exec.Command("git", "status", "--porcelain").Output()
-	if err != nil || len(changes) > 0 {
-		return strings.TrimSpace(string(head)) + "-dirty"
-	}
-	return strings.TrimSpace(string(head))
 }
 
 // targets are what the gateway is held to in this comparison.

@@ -98,7 +98,7 @@ func parse(arguments []string) (options, error) {
 	f.DurationVar(&o.settle, "settle", 5*time.Second, "how long idle connections are left alone before memory is read")
 	f.IntVar(&o.sockets, "sockets", 512, "sockets of the flood")
 	f.IntVar(&o.niceness, "nice", 0, "niceness of peers and generators: below 0, for root, if others use this machine as well")
-	f.IntVar(&o.tries, "tries", 3, "how often a measurement is made during which others used the peer's core, at most")
+	f.IntVar(&o.tries, "tries", 3, "how often a measurement is made that was disturbed, at most: others used the peer's core, or the machine took it away")
 	f.BoolVar(&o.quick, "quick", false,
 		"a look that takes some minutes: two short rounds of one try each, 500 and 1000 idle connections, and no verdicts")
 	if err := f.Parse(arguments); err != nil {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"verigate/benchmarks/peers/pki"
-	"verigate/benchmarks/report"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -54,28 +53,27 @@ func TestConfigurations(t *testing.T) {
 // What is disturbed is measured again, but not for ever, and what fails is not.
 func TestDisturbedMeasurementsAreRepeated(t *testing.T) {
 	t.Parallel()
-	const quiet, busy = report.TooForeign, 2 * report.TooForeign
 	failure := errors.New("it failed")
 	for _, tt := range []struct {
-		foreign []float64 // by try
-		err     error     // of the last
-		want    int       // tries
+		disturbed []bool // by try
+		err       error  // of the last
+		want      int    // tries
 	}{
-		{[]float64{quiet, busy, busy}, nil, 1},
-		{[]float64{busy, quiet, busy}, nil, 2},
-		{[]float64{busy, busy, busy, quiet}, nil, 3},
-		{[]float64{busy, busy}, failure, 2},
+		{[]bool{false, true, true}, nil, 1},
+		{[]bool{true, false, true}, nil, 2},
+		{[]bool{true, true, true, false}, nil, 3},
+		{[]bool{true, true}, failure, 2},
 	} {
 		r, tries := &rig{options: options{tries: 3}}, 0
-		err := r.undisturbed(func() (float64, error) {
+		err := r.undisturbed(func() (bool, error) {
 			tries++
-			if tries == len(tt.foreign) {
-				return tt.foreign[tries-1], tt.err
+			if tries == len(tt.disturbed) {
+				return tt.disturbed[tries-1], tt.err
 			}
-			return tt.foreign[tries-1], nil
+			return tt.disturbed[tries-1], nil
 		})
 		if tries != tt.want || err != tt.err {
-			t.Errorf("with foreign shares of %v: %d tries, %v; want %d, %v", tt.foreign, tries, err, tt.want, tt.err)
+			t.Errorf("disturbed %v: %d tries, %v; want %d, %v", tt.disturbed, tries, err, tt.want, tt.err)
 		}
 	}
 }

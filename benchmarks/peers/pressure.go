@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"time"
 
 	"verigate/benchmarks/peers/load"
 	"verigate/benchmarks/peers/pki"
+	"verigate/benchmarks/pinned"
 	"verigate/benchmarks/report"
 )
 
@@ -90,9 +92,9 @@ func (r *rig) probe(ctx context.Context, i *instance, next func() load.Job, like
 		m := like
 		m.X = float64(sockets)
 		m.Point = map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}
-		err := r.undisturbed(func() (foreign float64, err error) {
+		err := r.undisturbed(func() (disturbed bool, err error) {
 			err = r.under(ctx, i, sockets, next(), &m)
-			return m.Values[report.ForeignShare], err
+			return m.Disturbed(), err
 		})
 		if err != nil {
 			return err
@@ -115,7 +117,13 @@ func (r *rig) under(ctx context.Context, i *instance, sockets int, job load.Job,
 			return err
 		}
 	}
+	stop, unwatched := pinned.Watch(r.cores.peer)
 	result, err := r.generator.Play(ctx, r.job(i, job))
+	if unwatched == nil {
+		m.Values[report.Standstill] = stop().Seconds()
+	} else if !errors.Is(unwatched, os.ErrPermission) { // who is not root does without
+		err = errors.Join(err, unwatched)
+	}
 	hellos, floodErr := flood()
 	if err := errors.Join(err, floodErr); err != nil {
 		return err
@@ -148,9 +156,9 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span, From: r.patience, Until: span}
 	return r.visits(ctx, s, r.rsaServer, job, func(i *instance, like report.Measurement) error {
 		var all []report.Measurement
-		err := r.undisturbed(func() (foreign float64, err error) {
-			all, foreign, err = r.beyond(ctx, i, job, like)
-			return foreign, err
+		err := r.undisturbed(func() (disturbed bool, err error) {
+			all, disturbed, err = r.beyond(ctx, i, job, like)
+			return disturbed, err
 		})
 		for _, m := range all {
 			if _, ok := m.Values[goodputShare]; !ok && err == nil {
@@ -165,25 +173,25 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 
 // beyond offers one, two and three times the peak, which is looked for before and after
 // each: the speed of a machine may have changed in between. Peaks and overloads are
-// compared with each other, so what others took of the core is the most that they took in
-// any of them. What was no overload has no share, and so no verdict.
-func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report.Measurement) (all []report.Measurement, foreign float64, err error) {
-	before, foreign, err := r.peak(ctx, i, job)
+// compared with each other, so all is disturbed if any of them was. What was no overload
+// has no share, and so no verdict.
+func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report.Measurement) (all []report.Measurement, disturbed bool, err error) {
+	before, disturbed, err := r.peak(ctx, i, job)
 	if err != nil {
-		return nil, 0, err
+		return nil, false, err
 	}
 	for _, times := range []int{1, 2, 3} {
 		m := like
 		m.X = float64(times)
 		m.Point = map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}
 		if err := r.overload(ctx, i, job, before*float64(times), &m); err != nil {
-			return nil, 0, err
+			return nil, false, err
 		}
-		after, disturbed, err := r.peak(ctx, i, job)
+		after, disturbedAfter, err := r.peak(ctx, i, job)
 		if err != nil {
-			return nil, 0, err
+			return nil, false, err
 		}
-		foreign = max(foreign, m.Values[report.ForeignShare], disturbed)
+		disturbed = disturbed || m.Disturbed() || disturbedAfter
 		peak := (before + after) / 2
 		m.Values["peak_per_second"] = peak
 		if times == 1 || full(m, job) {
@@ -192,27 +200,27 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 		all = append(all, m)
 		before = after
 	}
-	return all, foreign, nil
+	return all, disturbed, nil
 }
 
 // peak is what a closed loop reaches when nothing is left of an overload before it.
-func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (perSec, foreign float64, err error) {
+func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (perSec float64, disturbed bool, err error) {
 	// A peer that has a backlog of clients that have gone is through with it when it answers
 	// somebody who came after them.
 	last := job
 	last.Workers, last.Once, last.Last = 1, true, 1
 	if result, err := r.generator.Play(ctx, r.job(i, last)); err != nil || result.Operations == 0 {
-		return 0, 0, errors.Join(err, fmt.Errorf("it does not answer after an overload: %s", result.Failure))
+		return 0, false, errors.Join(err, fmt.Errorf("it does not answer after an overload: %s", result.Failure))
 	}
 	job.From, job.Until, job.Duration = r.patience/2, 2*r.patience, 2*r.patience
 	result, err := r.generator.Play(ctx, r.job(i, job))
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	if result.Within == 0 {
-		return 0, 0, fmt.Errorf("nothing succeeded: %s", result.Failure)
+		return 0, false, fmt.Errorf("nothing succeeded: %s", result.Failure)
 	}
-	return perSecond(result, job), result.Foreign(), nil
+	return perSecond(result, job), result.Foreign() > report.TooForeign, nil
 }
 
 // perSecond is how many operations succeeded a second in the part of a job that counts.

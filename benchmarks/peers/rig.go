@@ -217,7 +217,7 @@ func (r *rig) keep(m report.Measurement) {
 	if m.Failures > 0 {
 		fmt.Fprintf(&b, " failed %d", m.Failures)
 	}
-	for _, name := range []string{"throughput_per_second", "generator_busy_share", report.ForeignShare, "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
+	for _, name := range []string{"throughput_per_second", "generator_busy_share", report.ForeignShare, report.Standstill, "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
 		if value, ok := m.Values[name]; ok {
 			fmt.Fprintf(&b, "  %s %.4g", name, value)
 		}

@@ -50,12 +50,11 @@ func scenarioNames() (names []string) {
 	return names
 }
 
-// undisturbed repeats a measurement during which others used the peer's core for more
-// than a share that measure returns. What the measurement came to plays no part in that.
-// If it does not help, the report warns.
-func (r *rig) undisturbed(measure func() (foreign float64, err error)) error {
+// undisturbed repeats a measurement that was disturbed, as measure reports. What it came
+// to plays no part in that. If it does not help, the report warns.
+func (r *rig) undisturbed(measure func() (disturbed bool, err error)) error {
 	for range r.tries {
-		if foreign, err := measure(); err != nil || foreign <= report.TooForeign {
+		if disturbed, err := measure(); err != nil || !disturbed {
 			return err
 		}
 	}

@@ -59,12 +59,9 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 	for round := range r.rounds {
 		able := slices.DeleteFunc(r.turns(round), func(p *peer) bool { return unable[p] })
 		var all []report.Measurement
-		err := r.undisturbed(func() (foreign float64, err error) {
+		err := r.undisturbed(func() (disturbed bool, err error) {
 			all, err = r.abreast(ctx, s, able, rate)
-			for _, m := range all {
-				foreign = max(foreign, m.Values[report.ForeignShare])
-			}
-			return foreign, err
+			return slices.ContainsFunc(all, report.Measurement.Disturbed), err
 		})
 		if err != nil {
 			return err

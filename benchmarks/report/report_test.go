@@ -262,6 +262,25 @@ func TestPercentilesOfFewOperations(t *testing.T) {
 	}
 }
 
+// TestDisturbed: others on the core and a core that stands still disturb, up to a bound neither.
+func TestDisturbed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		foreign, still float64
+		want           bool
+	}{
+		{0, 0, false},
+		{TooForeign, TooStill, false},
+		{2 * TooForeign, 0, true},
+		{0, 2 * TooStill, true},
+	} {
+		m := Measurement{Values: map[string]float64{ForeignShare: tt.foreign, Standstill: tt.still}}
+		if got := m.Disturbed(); got != tt.want {
+			t.Errorf("with %v of the core used by others, which stood still for %v s: disturbed %t, want %t", tt.foreign, tt.still, got, tt.want)
+		}
+	}
+}
+
 // TestWarnings: what a reader must know before the figures stands before them.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
@@ -287,6 +306,11 @@ func TestWarnings(t *testing.T) {
 				r.Measurements[i].Values = map[string]float64{ForeignShare: share}
 			}
 		}, "Others used the subject's core in 3 of 4 measurements, for more than 5 % of the time: median 20 %, worst 30 % (handshake_cached 30 %)."},
+		{"a core that stands still", func(r *Run) {
+			for i, seconds := range []float64{0.005, 0.02, 0.001, 0.008} {
+				r.Measurements[i].Values = map[string]float64{Standstill: seconds}
+			}
+		}, "The subject's core stood still for everybody in 2 of 4 measurements, for more than 5 ms at a time: median 14 ms, worst 20 ms (handshake_cached 20 ms)."},
 		{"failures", func(r *Run) { r.Measurements[0].Failures = 1500 }, "1 500 operations failed"},
 		{"changes in the tree", func(r *Run) { r.Commit += "-dirty" }, "The tree had changes"},
 	} {

@@ -100,8 +100,17 @@ const (
 )
 
 // ForeignShare is the value that says how much of the subject's core others used while
-// it was measured. Above TooForeign the reader is warned.
+// it was measured, and Standstill the one for how long nobody could use that core, at the
+// longest: the machine below had taken it away. Above TooForeign and TooStill the reader
+// is warned.
 const (
 	ForeignShare = "foreign_share"
 	TooForeign   = 0.05
+	Standstill   = "standstill_seconds"
+	TooStill     = 0.005
 )
+
+// Disturbed reports whether the figures of a measurement are those of others as well.
+func (m Measurement) Disturbed() bool {
+	return m.Values[ForeignShare] > TooForeign || m.Values[Standstill] > TooStill
+}

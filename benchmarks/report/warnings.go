@@ -7,8 +7,8 @@ import (
 )
 
 // Warnings are what a reader must know before the figures: that the machine was not
-// quiet, that others used a subject's core, that there was one round only, that operations failed, that the tree had
-// changes. There are none for a good run.
+// quiet, that others used a subject's core or the machine took it away, that there was one
+// round only, that operations failed, that the tree had changes. There are none for a good run.
 func Warnings(run *Run) []string {
 	var out []string
 	wide, judged, single, failures := []string(nil), 0, 0, int64(0)
@@ -47,8 +47,16 @@ func Warnings(run *Run) []string {
 		}
 		out = append(out, text+strings.Join(wide, "; ")+".")
 	}
-	if text := foreign(run); text != "" {
-		out = append(out, text)
+	for _, text := range []string{
+		beyond(run, ForeignShare, TooForeign, percent,
+			"Others used the subject's core in %d of %d measurements, for more than %s of the time: median %s, worst %s (%s)."),
+		beyond(run, Standstill, TooStill, func(v float64) string { return format(Standstill, v) },
+			"The subject's core stood still for everybody in %d of %d measurements, for more than %s at a time: median %s, worst %s (%s). "+
+				"High percentiles there are the machine's."),
+	} {
+		if text != "" {
+			out = append(out, text)
+		}
 	}
 	if single > 0 {
 		out = append(out, fmt.Sprintf("%d of %d figures come from a single round: nothing is known about their spread.", single, judged))
@@ -63,21 +71,21 @@ func Warnings(run *Run) []string {
 	return out
 }
 
-// foreign says how many measurements others disturbed, and how much, with the worst of
-// each scenario; "" if none.
-func foreign(run *Run) string {
+// beyond says in how many measurements a value was too much, and how much, with the worst
+// of each scenario; "" if in none.
+func beyond(run *Run, value string, bound float64, written func(float64) string, text string) string {
 	var disturbed sample
 	read := 0
 	worst := map[string]float64{}
 	for i, m := range run.Measurements {
-		share, ok := m.Values[ForeignShare]
+		v, ok := m.Values[value]
 		if !ok {
 			continue
 		}
 		read++
-		if share > TooForeign {
-			disturbed = append(disturbed, roundValue{i, share})
-			worst[m.Scenario] = max(worst[m.Scenario], share)
+		if v > bound {
+			disturbed = append(disturbed, roundValue{i, v})
+			worst[m.Scenario] = max(worst[m.Scenario], v)
 		}
 	}
 	if len(disturbed) == 0 {
@@ -85,12 +93,11 @@ func foreign(run *Run) string {
 	}
 	var parts []string
 	for _, s := range scenarios(run) {
-		if share, ok := worst[s.name]; ok {
-			parts = append(parts, s.name+" "+percent(share))
+		if v, ok := worst[s.name]; ok {
+			parts = append(parts, s.name+" "+written(v))
 		}
 	}
-	return fmt.Sprintf("Others used the subject's core in %d of %d measurements, for more than %s of the time: median %s, worst %s (%s).",
-		len(disturbed), read, percent(TooForeign), percent(disturbed.median()), percent(disturbed.highest()), strings.Join(parts, ", "))
+	return fmt.Sprintf(text, len(disturbed), read, written(bound), written(disturbed.median()), written(disturbed.highest()), strings.Join(parts, ", "))
 }
 
 func (r *Run) judges(scenario, figure string) bool {
