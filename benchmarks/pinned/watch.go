@@ -14,7 +14,7 @@ import (
 const watchEvery = 2 * time.Millisecond
 
 // Watch notes how long a core does not run whoever is first in line for it, which is a
-// thread of this process that Watch starts. Where that waits for long, a hypervisor has
+// thread of this process. Where that waits for long, a hypervisor has
 // taken the core away, or the kernel itself has kept it: nobody on it can have run, and
 // nothing else tells. stop ends the watch and returns the longest wait. Only root may
 // watch; for others the error is [os.ErrPermission].
@@ -23,11 +23,15 @@ func Watch(core int) (stop func() time.Duration, err error) {
 	longest := make(chan time.Duration)
 	var over atomic.Bool
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		err := comeFirst(core)
+		runtime.LockOSThread()
+		// Not for ever: a thread that ended would take the processes with it that it started.
+		defer runtime.UnlockOSThread()
+		back, err := comeFirst(core)
 		started <- err
 		if err == nil {
-			longest <- latest(monotonic, unixSleep, over.Load)
+			late := latest(monotonic, unixSleep, over.Load)
+			back()
+			longest <- late
 		}
 	}()
 	if err := <-started; err != nil {
@@ -39,15 +43,31 @@ func Watch(core int) (stop func() time.Duration, err error) {
 	}, nil
 }
 
-// comeFirst lets the calling thread run on one core only, before all others there.
-func comeFirst(core int) error {
-	var one unix.CPUSet
+// comeFirst lets the calling thread run on one core only, before all others there, until
+// it goes back.
+func comeFirst(core int) (back func(), err error) {
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	attributes, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("sched_getattr", err)
+	}
+	// Whoever was allowed to go there is allowed to go back.
+	back = func() {
+		_ = unix.SchedSetAttr(0, attributes, 0)
+		_ = unix.SchedSetaffinity(0, &before)
+	}
 	one.Set(core)
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return os.NewSyscallError("sched_setaffinity", err)
+		return nil, os.NewSyscallError("sched_setaffinity", err)
 	}
-	first := unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 99}
-	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(0, &first, 0))
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 99}, 0); err != nil {
+		back()
+		return nil, os.NewSyscallError("sched_setattr", err)
+	}
+	return back, nil
 }
 
 // latest returns by how much sleeps were longest too long, until it is over.

@@ -2,10 +2,14 @@ package pinned
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestLatest: the longest wait is of the sleep that ended latest, beyond what was asked for.
@@ -41,9 +45,13 @@ func TestWatch(t *testing.T) {
 	const taken = 20 * time.Millisecond
 	failed := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		err := comeFirst(core)
-		for began := monotonic(); err == nil && monotonic()-began < taken; {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		back, err := comeFirst(core)
+		if err == nil {
+			for began := monotonic(); monotonic()-began < taken; {
+			}
+			back()
 		}
 		failed <- err
 	}()
@@ -55,5 +63,51 @@ func TestWatch(t *testing.T) {
 	}
 	if _, err := Watch(1 << 20); err == nil {
 		t.Error("a core that does not exist was watched")
+	}
+}
+
+// TestWatchEndsNobody: whatever was started by a thread that comes to watch lives on.
+func TestWatchEndsNobody(t *testing.T) {
+	t.Parallel()
+	p := start(t, 0)
+	cores, err := Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // one of them is in the thread that started p, mostly
+		stop, err := Watch(cores[len(cores)-1])
+		if err != nil {
+			return // as above
+		}
+		stop()
+	}
+	if now := p.say("cores"); now != fmt.Sprintf("[%d] 1", cores[len(cores)-1]) {
+		t.Errorf("it answers %s", now)
+	}
+}
+
+// TestComeFirst: a thread that goes back is as it was.
+func TestComeFirst(t *testing.T) {
+	t.Parallel()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cores, err := Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	attributes, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := comeFirst(cores[0]); err == nil {
+		back()
+	} else if os.Geteuid() == 0 {
+		t.Fatal(err)
+	}
+	if now, err := Cores(); err != nil || !slices.Equal(now, cores) {
+		t.Errorf("its cores are %v, %v, and were %v", now, err, cores)
+	}
+	if now, err := unix.SchedGetAttr(0, 0); err != nil || *now != *attributes {
+		t.Errorf("it is scheduled by %+v, %v, and was by %+v", now, err, attributes)
 	}
 }
