@@ -14,10 +14,10 @@ import (
 const watchEvery = 2 * time.Millisecond
 
 // Watch notes how long a core does not run whoever is first in line for it, which is a
-// thread of this process. Where that waits for long, a hypervisor has
-// taken the core away, or the kernel itself has kept it: nobody on it can have run, and
-// nothing else tells. stop ends the watch and returns the longest wait. Only root may
-// watch; for others the error is [os.ErrPermission].
+// thread of this process. Where that waits for long, a hypervisor has taken the core away,
+// or the kernel itself has kept it: nobody on it can have run, and nothing else tells. stop
+// ends the watch and returns the longest wait. Only root may watch; for others the error is
+// [os.ErrPermission].
 func Watch(core int) (stop func() time.Duration, err error) {
 	started := make(chan error)
 	longest := make(chan time.Duration)
