@@ -28,10 +28,10 @@ import (
 // to record and to close.
 //
 // Bursts that continue a handshake come before those that begin one: work that
-// was begun is finished. Among beginners the oldest is next, unless it has
-// waited for so long that the client is likely to have given up soon; then the
-// newest is (last in, first out), so that overload makes some clients fail and
-// not all of them slow. Who has waited for a second is refused.
+// was begun is finished. A handshake that takes many counts as a beginner again. Among
+// beginners the oldest is next, unless it has waited for so long that the client is likely
+// to have given up soon; then the newest is (last in, first out), so that overload makes
+// some clients fail and not all of them slow. Who has waited for a second is refused.
 //
 // A Limiter may be shared between listeners and used concurrently.
 type Limiter struct {
@@ -160,7 +160,7 @@ func (l *Limiter) Waiting() int {
 func (l *Limiter) moment() time.Duration { return max(1, time.Since(l.epoch)) }
 
 // acquire takes a token, to be returned with release, and returns how long that
-// took. begun says that the handshake already had one before. polled is a
+// took. begun says that the handshake comes before beginners. polled is a
 // moment after which the network was certainly polled, because the caller slept
 // in a read since then; 0 if there is none.
 func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duration, err error) {

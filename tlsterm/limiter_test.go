@@ -88,6 +88,35 @@ func TestLimiterFinishesWhatWasBegun(t *testing.T) {
 	next(t, "token", fresh)
 }
 
+// Whoever sends octet by octet does not stay ahead of beginners for as many bursts.
+func TestHandshakeOfManyBurstsGivesWayToBeginners(t *testing.T) {
+	t.Parallel()
+	l := newTestLimiter(t, 1, time.Hour)
+	for bursts, begun := range map[int]int{0: 0, 1: 1, promptBursts - 1: 1, promptBursts: 0} {
+		g := &gate{limiter: l}
+		for range bursts {
+			if err := g.enter(0); err != nil {
+				t.Fatal(err)
+			}
+			g.leave()
+		}
+		take(t, l)
+		entered := make(chan error, 1)
+		go func() { entered <- g.enter(0) }()
+		eventually(t, "the burst to wait", func() bool { return l.Waiting() == 1 })
+		l.mu.Lock()
+		if l.begun.n != begun {
+			t.Errorf("after %d bursts of a handshake, %d of its bursts come before beginners, want %d", bursts, l.begun.n, begun)
+		}
+		l.mu.Unlock()
+		l.release()
+		if err := next(t, "token", entered); err != nil {
+			t.Fatal(err)
+		}
+		g.leave()
+	}
+}
+
 func TestLimiterRefusesWhoWaitedTooLong(t *testing.T) {
 	t.Parallel()
 	l := newTestLimiter(t, 1, time.Hour)

@@ -51,7 +51,7 @@ type gate struct {
 	limiter *Limiter
 	conn    net.Conn
 	held    bool          // a token
-	begun   bool          // had one before
+	bursts  int           // how often it had one
 	waited  time.Duration // for tokens, in total
 
 	received int // octets of the client
@@ -202,9 +202,15 @@ func (g *gate) pause(wait func() error) error {
 // nobody gives up within those, and asking is a system call.
 const patientFor = 10 * time.Millisecond
 
+// promptBursts is how many bursts of a handshake may come before those of beginners. Usual
+// ones take two, and some more if a flight arrives in pieces. A client that sends octet by
+// octet would otherwise go first thousands of times, and a few hundred of those keep every
+// beginner out.
+const promptBursts = 16
+
 // enter takes the token; see [Limiter.acquire] about polled.
 func (g *gate) enter(polled time.Duration) error {
-	waited, err := g.limiter.acquire(g.begun, polled)
+	waited, err := g.limiter.acquire(0 < g.bursts && g.bursts < promptBursts, polled)
 	g.waited += waited
 	if err != nil {
 		return err
@@ -212,11 +218,11 @@ func (g *gate) enter(polled time.Duration) error {
 	g.held = true
 	// A client that closed while it stood in the queue before our first flight
 	// cannot finish the handshake; later it could, with half of the connection.
-	if waited > patientFor && !g.begun && clientGone(g.conn) {
+	if waited > patientFor && g.bursts == 0 && clientGone(g.conn) {
 		g.leave()
 		return errClientGone
 	}
-	g.begun = true
+	g.bursts++
 	return nil
 }
 
