@@ -204,6 +204,57 @@ func TestOnlyAPollThatDoesNotComeIsForced(t *testing.T) {
 	}
 }
 
+// The more processors a poll would stop, the later it is forced, and asked for again until it
+// has come.
+func TestForcedPollsAreRareWhereTheyStopMany(t *testing.T) {
+	t.Parallel()
+	for tokens, want := range map[int]time.Duration{1: pollDue, 8: 8 * pollDue} {
+		if got := newTestLimiter(t, tokens, 1<<62).due(); got != want {
+			t.Errorf("due() = %v with %d tokens, want %v", got, tokens, want)
+		}
+	}
+	l := newTestLimiter(t, 1, 1<<62)
+	polls := make(chan struct{}, 1)
+	l.mu.Lock()
+	l.poll = func() {
+		select {
+		case polls <- struct{}{}:
+		default:
+		}
+	}
+	l.kicked = true // and nobody has rung
+	l.want()
+	l.mu.Unlock()
+	for range 3 {
+		next(t, "forced poll", polls)
+	}
+}
+
+// While the dispatcher lets those go first whom the poll has woken as well, the poll has come.
+//
+// It sets the number of processors for everybody, so it is not parallel.
+func TestAPollCountsAsSoonAsTheDispatcherRuns(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const attempts = 100
+	for range attempts {
+		l := newTestLimiter(t, 1, 1<<62)
+		l.mu.Lock()
+		l.kicked = true
+		l.mu.Unlock()
+		heard := make(chan bool, 1)
+		go func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			heard <- l.heard && l.kicked
+		}()
+		l.dispatch() // as the bell would
+		if <-heard {
+			return
+		}
+	}
+	t.Errorf("in %d attempts, nobody who ran before the dispatcher went on saw that the poll had come", attempts)
+}
+
 // A crowd that waits for the same poll goes on a few at a time.
 func TestTurnsAreFewPerPoll(t *testing.T) {
 	t.Parallel()

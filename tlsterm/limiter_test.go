@@ -235,6 +235,42 @@ func TestBellIsRungAtHalfTheWindow(t *testing.T) {
 	}
 }
 
+// Bursts are held back only if a poll was asked for and has not come within the window.
+func TestBurstsAreHeldBackForAPollThatIsLate(t *testing.T) {
+	t.Parallel()
+	const now, window = 24 * time.Hour, time.Hour
+	for _, tt := range []struct {
+		kicked bool
+		since  time.Duration
+		want   bool
+	}{
+		{true, 0, false}, // no burst has followed the poll
+		{true, now - window + 1, false},
+		{true, now - window, true},
+		{false, now - window, false},
+	} {
+		l := newTestLimiter(t, 1, time.Hour)
+		l.mu.Lock()
+		kicked := l.kicked
+		l.kicked, l.since, l.unpolled = tt.kicked, tt.since, window
+		if got := l.overdue(now); got != tt.want {
+			t.Errorf("kicked %v, the first burst at %v, now %v: overdue() = %v, want %v", tt.kicked, tt.since, now, got, tt.want)
+		}
+		l.kicked = kicked
+		l.mu.Unlock()
+	}
+}
+
+// Polls that come by themselves are no help to those for whom the limiter asks for some, so
+// its own times are well below them.
+func TestWindowsAreShorterThanTheRuntimesOwn(t *testing.T) {
+	t.Parallel()
+	const few = 5
+	if maxUnpolled > forcedPoll/few || servingUnpolled > maxUnpolled/few {
+		t.Errorf("windows of %v and %v, want a fifth of %v and of that at most", maxUnpolled, servingUnpolled, forcedPoll)
+	}
+}
+
 // Handshakes that are far apart ring for nobody: the network was polled in between.
 func TestLoneBurstsDoNotRing(t *testing.T) {
 	t.Parallel()
@@ -269,6 +305,11 @@ func TestWindowIsShortWhileConnectionsAreServed(t *testing.T) {
 		t.Errorf("window() = %v when nobody was served, want %v", got, maxUnpolled)
 	}
 	l.serve()
+	l.unpolled = servingUnpolled / 2
+	if got := l.window(start); got != l.unpolled {
+		t.Errorf("window() = %v where it is %v at most, and somebody was served", got, l.unpolled)
+	}
+	l.unpolled = maxUnpolled
 	for after, want := range []time.Duration{servingUnpolled, servingUnpolled, maxUnpolled} {
 		if got := l.window(start + time.Duration(after)*servingFor*2/3); got != want {
 			t.Errorf("window() = %v, %d thirds of servingFor after somebody was served, want %v", got, 2*after, want)
