@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +89,54 @@ func TestPeersTakeTurns(t *testing.T) {
 		}
 		if !stopped[m.Subject] {
 			t.Errorf("%s was never stopped", m.Subject)
+		}
+	}
+}
+
+// A peer that was able to resume is measured, though it does not always: what it does not
+// resume are failures, and if that is all of it, it is said whose.
+func TestSessionsThatAreNotResumedAreFailures(t *testing.T) {
+	t.Parallel()
+	good, err := os.ReadFile("testdata/peer.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		claim string
+		cache int // sessions that it remembers when it is measured, more or less
+		want  string
+	}{
+		{"some are", 40, ""},
+		{"none is", 0, "mine: nothing succeeded: a full handshake"},
+	} {
+		var said bytes.Buffer
+		o := brief(t, &said)
+		// The first launch is the control, the second finds the rate.
+		count := fmt.Sprintf("set -eu\nsize=20000\n[ ! -e ../second ] || size=%d\n[ ! -e ../first ] || touch ../second\ntouch ../first\n", tt.cache)
+		path := filepath.Join(t.TempDir(), "peer.sh")
+		forgetful := strings.NewReplacer("set -eu\n", count, "  nbthread 1\n", "  nbthread 1\n  tune.ssl.cachesize $size\n",
+			"curves X25519", "curves X25519 no-tls-tickets").Replace(string(good))
+		if err := os.WriteFile(path, []byte(forgetful), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		o.peers, o.scripts, o.scenarios = []string{"mine"}, []named{{"mine", path}}, []string{"handshake_resumed"}
+		err := compare(t.Context(), o)
+		if tt.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: compare() = %v, want an error with %q", tt.claim, err, tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v\n%s", tt.claim, err, said.String())
+			continue
+		}
+		run, err := report.Read(filepath.Join(o.out, "run.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(run.Measurements) != 1 || run.Measurements[0].Operations == 0 || run.Measurements[0].Failures == 0 {
+			t.Errorf("%s: the measurements are %+v, want one with operations and failures", tt.claim, run.Measurements)
 		}
 	}
 }
