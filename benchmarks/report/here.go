@@ -29,7 +29,8 @@ func ThisMachine() Machine {
 }
 
 // ThisCommit is the commit of the working directory, as [Run.Commit] has it. A changed
-// document does not make it a dirty one: what is measured is Go. Without git or a
+// document does not make it a dirty one: what is measured is what Go builds, which is also
+// files that git does not know yet, and profiles for the compiler. Without git or a
 // repository it is "unknown".
 func ThisCommit() string {
 	out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
@@ -37,7 +38,8 @@ func ThisCommit() string {
 		return "unknown"
 	}
 	commit := strings.TrimSpace(string(out))
-	if exec.Command("git", "diff", "--quiet", "HEAD", "--", "*.go", "go.mod", "go.sum").Run() != nil {
+	changed, err := exec.Command("git", "status", "--porcelain", "--", "*.go", "go.mod", "go.sum", "*.pgo").Output()
+	if err != nil || len(changed) > 0 {
 		commit += "-dirty"
 	}
 	return commit

@@ -504,6 +504,13 @@ func TestThisCommit(t *testing.T) {
 	if got := ThisCommit(); got != clean {
 		t.Errorf("ThisCommit() = %q with a changed document, want %q", got, clean)
 	}
+	write("a.pgo", "")
+	if got := ThisCommit(); got != clean+"-dirty" {
+		t.Errorf("ThisCommit() = %q with a profile that is in no commit, want %q", got, clean+"-dirty")
+	}
+	git("add", ".")
+	git("commit", "--quiet", "--message", "second")
+	clean = ThisCommit()
 	write("a.go", "package b\n")
 	if got := ThisCommit(); got != clean+"-dirty" {
 		t.Errorf("ThisCommit() = %q with changed Go, want %q", got, clean+"-dirty")
