@@ -172,14 +172,15 @@ func TestAPollThatDoesNotComeIsForced(t *testing.T) {
 func TestOnlyAPollThatDoesNotComeIsForced(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		wanted, heard, closed, burst bool
-		want                         int
+		state         bellState
+		closed, burst bool
+		want          int
 	}{
-		{wanted: true, want: 1},
-		{},
-		{wanted: true, heard: true},
-		{wanted: true, closed: true},
-		{wanted: true, burst: true},
+		{state: awaited, want: 1},
+		{state: rung},
+		{state: heard},
+		{state: awaited, closed: true},
+		{state: awaited, burst: true},
 	} {
 		l := newTestLimiter(t, 1, 1<<62)
 		polls := 0
@@ -191,7 +192,7 @@ func TestOnlyAPollThatDoesNotComeIsForced(t *testing.T) {
 			l.free--
 		}
 		l.poll = func() { polls++ }
-		l.kicked, l.wanted, l.heard, l.closed = true, tt.wanted, tt.heard, tt.closed
+		l.state, l.closed = tt.state, tt.closed
 		l.mu.Unlock()
 		l.hasten()
 		if polls != tt.want {
@@ -222,7 +223,7 @@ func TestForcedPollsAreRareWhereTheyStopMany(t *testing.T) {
 		default:
 		}
 	}
-	l.kicked = true // and nobody has rung
+	l.state = rung // and nobody has rung
 	l.want()
 	l.mu.Unlock()
 	for range 3 {
@@ -239,16 +240,16 @@ func TestAPollCountsAsSoonAsTheDispatcherRuns(t *testing.T) {
 	for range attempts {
 		l := newTestLimiter(t, 1, 1<<62)
 		l.mu.Lock()
-		l.kicked = true
+		l.state = rung
 		l.mu.Unlock()
-		heard := make(chan bool, 1)
+		seen := make(chan bool, 1)
 		go func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			heard <- l.heard && l.kicked
+			seen <- l.state == heard
 		}()
 		l.dispatch() // as the bell would
-		if <-heard {
+		if <-seen {
 			return
 		}
 	}
@@ -265,13 +266,13 @@ func TestTurnsAreFewPerPoll(t *testing.T) {
 		l.turns.push(&waiter{answer: make(chan error, 1)})
 	}
 	for left := 2 * turnsPerPoll; left >= 0; left -= turnsPerPoll {
-		l.kicked = false
+		l.state = silent
 		l.takeTurns()
 		if l.turns.n != left {
 			t.Fatalf("after a poll %d wait for a turn, want %d", l.turns.n, left)
 		}
-		if again := left > 0; l.kicked != again {
-			t.Fatalf("with %d left, takeTurns asks for another poll: %v, want %v", left, l.kicked, again)
+		if again := left > 0; (l.state == awaited) != again {
+			t.Fatalf("with %d left, takeTurns asks for another poll: %v, want %v", left, !again, again)
 		}
 	}
 }
@@ -285,7 +286,7 @@ func TestFailedHandshakesTakeTurns(t *testing.T) {
 	l, r := w.start(t, func(o *Options) { o.Limiter = limiter })
 	// As if the poll that was asked for were yet to come.
 	limiter.mu.Lock()
-	limiter.kicked = true
+	limiter.state = rung
 	limiter.mu.Unlock()
 
 	stranger := must(net.Dial("tcp", l.Addr().String()))(t)
@@ -301,7 +302,7 @@ func TestFailedHandshakesTakeTurns(t *testing.T) {
 	none(t, "record", r.handshakes)
 
 	limiter.mu.Lock()
-	limiter.kicked = false
+	limiter.state = silent
 	limiter.kick()
 	limiter.mu.Unlock()
 	if h := next(t, "record", r.handshakes); h.Outcome != Failed {

@@ -147,9 +147,8 @@ func (a *attempt) shake() (conn *tls.Conn, err error) {
 		return nil, errFirstByteTimeout
 	}
 	_ = a.socket.SetDeadline(a.began.Add(a.l.o.HandshakeTimeout))
-	gate := a.socket.gate
-	defer gate.leave()
-	if err := gate.enter(0); err != nil {
+	defer a.socket.leave()
+	if err := a.socket.enter(0); err != nil {
 		return nil, err
 	}
 	config := a.config()

@@ -48,9 +48,7 @@ type Limiter struct {
 	free     int
 	since    time.Duration // when the first burst after the last poll began; 0 if none has
 	lastEnd  time.Duration // when the last burst ended
-	kicked   bool          // the bell has been rung and nobody has acted on it
-	wanted   bool          // and somebody waits for that
-	heard    bool          // but the poll that it waited for has come
+	state    bellState
 	closed   bool
 	begun    waiterList // in the middle of a handshake
 	fresh    waiterList // at its beginning
@@ -61,6 +59,16 @@ type Limiter struct {
 	// lastServed is when window found that a connection that stays had been read; 0 if never.
 	lastServed time.Duration
 }
+
+// bellState is what became of the bell since it was last acted on.
+type bellState uint8
+
+const (
+	silent  bellState = iota
+	rung              // ahead: nobody waits for the poll yet
+	awaited           // somebody does
+	heard             // the poll has come, and dispatch is about to act on it
+)
 
 const (
 	// maxTokenWait is how long a burst may wait for a token. A client whose
@@ -220,7 +228,7 @@ func (l *Limiter) release() {
 // overdue reports whether bursts have to wait for a poll: one was asked for, and they
 // have followed each other for long enough. The caller holds l.mu.
 func (l *Limiter) overdue(now time.Duration) bool {
-	return l.kicked && l.since != 0 && now-l.since >= l.window(now)
+	return l.state != silent && l.since != 0 && now-l.since >= l.window(now)
 }
 
 // window returns for how long bursts follow each other without a poll. The caller holds
@@ -265,8 +273,8 @@ func (l *Limiter) turn() {
 // kick makes the dispatcher run after the next poll of the network. The caller
 // holds l.mu.
 func (l *Limiter) kick() {
-	if !l.kicked && !l.closed {
-		l.kicked = true
+	if l.state == silent && !l.closed {
+		l.state = rung
 		l.bell.ring()
 	}
 }
@@ -275,8 +283,8 @@ func (l *Limiter) kick() {
 // holds l.mu.
 func (l *Limiter) want() {
 	l.kick()
-	if !l.wanted && !l.closed {
-		l.wanted = true
+	if l.state == rung && !l.closed {
+		l.state = awaited
 		l.late.Reset(l.due())
 	}
 }
@@ -289,7 +297,7 @@ func (l *Limiter) due() time.Duration { return pollDue * time.Duration(l.tokens)
 func (l *Limiter) hasten() {
 	l.mu.Lock()
 	idle := l.free == l.tokens
-	waits := l.wanted && !l.heard && !l.closed
+	waits := l.state == awaited && !l.closed
 	if waits {
 		l.late.Reset(l.due())
 	}
@@ -302,17 +310,16 @@ func (l *Limiter) hasten() {
 // dispatch hands tokens on. It is called once per poll of the network.
 func (l *Limiter) dispatch() {
 	l.mu.Lock()
-	l.heard = true
-	if l.wanted {
+	if l.state == awaited {
 		l.late.Stop()
 	}
+	l.state = heard
 	l.mu.Unlock()
 	// The poll that woke this goroutine has readied others too. They stand in the
 	// run queue, where a waiter woken from here would overtake them all.
 	runtime.Gosched()
 	l.mu.Lock()
-	l.kicked, l.wanted, l.heard = false, false, false
-	l.since = 0
+	l.state, l.since = silent, 0
 	l.takeTurns()
 	l.grant()
 	l.mu.Unlock()

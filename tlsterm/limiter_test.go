@@ -93,16 +93,16 @@ func TestHandshakeOfManyBurstsGivesWayToBeginners(t *testing.T) {
 	t.Parallel()
 	l := newTestLimiter(t, 1, time.Hour)
 	for bursts, begun := range map[int]int{0: 0, 1: 1, promptBursts - 1: 1, promptBursts: 0} {
-		g := &gate{limiter: l}
+		s := &socket{limiter: l, gate: new(gate)}
 		for range bursts {
-			if err := g.enter(0); err != nil {
+			if err := s.enter(0); err != nil {
 				t.Fatal(err)
 			}
-			g.leave()
+			s.leave()
 		}
 		take(t, l)
 		entered := make(chan error, 1)
-		go func() { entered <- g.enter(0) }()
+		go func() { entered <- s.enter(0) }()
 		eventually(t, "the burst to wait", func() bool { return l.Waiting() == 1 })
 		l.mu.Lock()
 		if l.begun.n != begun {
@@ -113,7 +113,7 @@ func TestHandshakeOfManyBurstsGivesWayToBeginners(t *testing.T) {
 		if err := next(t, "token", entered); err != nil {
 			t.Fatal(err)
 		}
-		g.leave()
+		s.leave()
 	}
 }
 
@@ -141,8 +141,8 @@ func TestLimiterGivesDirectlyWithoutPressure(t *testing.T) {
 	take(t, l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.kicked || l.free != 0 {
-		t.Errorf("two tokens for two bursts: went through the poller %v, %d left", l.kicked, l.free)
+	if l.state != silent || l.free != 0 {
+		t.Errorf("two tokens for two bursts: went through the poller %v, %d left", l.state != silent, l.free)
 	}
 }
 
@@ -151,13 +151,13 @@ func TestLimiterGivesDirectlyWithoutPressure(t *testing.T) {
 func withoutPoll(l *Limiter, unpolled time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kicked, l.unpolled = true, unpolled
+	l.state, l.unpolled = rung, unpolled
 }
 
 func polled(l *Limiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kicked = false
+	l.state = silent
 	l.kick()
 }
 
@@ -228,7 +228,7 @@ func TestBellIsRungAtHalfTheWindow(t *testing.T) {
 			continue
 		}
 		l.mu.Lock()
-		if l.kicked || l.since == 0 {
+		if l.state != silent || l.since == 0 {
 			t.Errorf("%v after the first burst the bell is rung", tt.since)
 		}
 		l.mu.Unlock()
@@ -240,23 +240,25 @@ func TestBurstsAreHeldBackForAPollThatIsLate(t *testing.T) {
 	t.Parallel()
 	const now, window = 24 * time.Hour, time.Hour
 	for _, tt := range []struct {
-		kicked bool
-		since  time.Duration
-		want   bool
+		state bellState
+		since time.Duration
+		want  bool
 	}{
-		{true, 0, false}, // no burst has followed the poll
-		{true, now - window + 1, false},
-		{true, now - window, true},
-		{false, now - window, false},
+		{rung, 0, false}, // no burst has followed the poll
+		{rung, now - window + 1, false},
+		{rung, now - window, true},
+		{awaited, now - window, true},
+		{heard, now - window, true},
+		{silent, now - window, false},
 	} {
 		l := newTestLimiter(t, 1, time.Hour)
 		l.mu.Lock()
-		kicked := l.kicked
-		l.kicked, l.since, l.unpolled = tt.kicked, tt.since, window
+		state := l.state
+		l.state, l.since, l.unpolled = tt.state, tt.since, window
 		if got := l.overdue(now); got != tt.want {
-			t.Errorf("kicked %v, the first burst at %v, now %v: overdue() = %v, want %v", tt.kicked, tt.since, now, got, tt.want)
+			t.Errorf("bell in state %d, the first burst at %v, now %v: overdue() = %v, want %v", tt.state, tt.since, now, got, tt.want)
 		}
-		l.kicked = kicked
+		l.state = state
 		l.mu.Unlock()
 	}
 }
@@ -287,7 +289,7 @@ func TestLoneBurstsDoNotRing(t *testing.T) {
 	l.release()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.kicked || l.since == 0 {
+	if l.state != silent || l.since == 0 {
 		t.Error("a burst long after another rang the bell")
 	}
 }
@@ -452,8 +454,8 @@ func TestNobodyWaitsForABellThatIsNotRung(t *testing.T) {
 						l.mu.Lock()
 						defer l.mu.Unlock()
 						held := l.begun.n + l.fresh.n
-						if (l.free > 0 && held > 0 || l.turns.n > 0) && !(l.kicked && l.wanted) {
-							s := fmt.Sprintf("%d wait for %d free tokens and %d for a turn; rung %v, for somebody %v", held, l.free, l.turns.n, l.kicked, l.wanted)
+						if (l.free > 0 && held > 0 || l.turns.n > 0) && l.state < awaited {
+							s := fmt.Sprintf("%d wait for %d free tokens and %d for a turn, and the bell is in state %d", held, l.free, l.turns.n, l.state)
 							forgotten.Store(&s)
 						}
 					}

@@ -252,7 +252,7 @@ func TestFlightsSentAheadNeedTokens(t *testing.T) {
 	if err := s.await(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.gate.enter(0); err != nil {
+	if err := s.enter(0); err != nil {
 		t.Fatal(err)
 	}
 	for _, flight := range []string{"both ", "flights"} {
@@ -325,21 +325,26 @@ func TestPanicFailsOneHandshake(t *testing.T) {
 	eventually(t, "all places given back", func() bool { return l.places.connections() == 0 && l.Handshakes() == 0 })
 }
 
-func TestOverloadIsRefused(t *testing.T) {
-	t.Parallel()
+// inQueue starts a listener and a client that waits for its only token, which the test holds.
+func inQueue(t *testing.T, maxWait time.Duration) (*Limiter, net.Conn, *recorder) {
+	t.Helper()
 	w := newWorld(t, verifycache.Options{})
 	limiter := must(NewLimiter(1))(t)
 	t.Cleanup(limiter.Close)
-	limiter.maxWait = time.Millisecond
+	limiter.maxWait = maxWait
 	l, r := w.start(t, func(o *Options) { o.Limiter = limiter })
-	if _, err := limiter.acquire(false, 0); err != nil {
-		t.Fatal(err)
-	}
+	take(t, limiter)
 	c := dial(t, l)
 	if _, err := c.Write(hello(t, w)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the client to wait", func() bool { return limiter.Waiting() == 1 })
+	return limiter, c, r
+}
+
+func TestOverloadIsRefused(t *testing.T) {
+	t.Parallel()
+	limiter, c, r := inQueue(t, time.Millisecond)
 	begun := time.Now()
 	eventually(t, "its time to pass", func() bool { return time.Since(begun) > 2*limiter.maxWait })
 	limiter.release()
@@ -353,19 +358,7 @@ func TestOverloadIsRefused(t *testing.T) {
 
 func TestClientThatLeavesTheQueueCostsNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, verifycache.Options{})
-	limiter := must(NewLimiter(1))(t)
-	t.Cleanup(limiter.Close)
-	limiter.maxWait = time.Hour
-	l, r := w.start(t, func(o *Options) { o.Limiter = limiter })
-	if _, err := limiter.acquire(false, 0); err != nil {
-		t.Fatal(err)
-	}
-	c := dial(t, l)
-	if _, err := c.Write(hello(t, w)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the client to wait", func() bool { return limiter.Waiting() == 1 })
+	limiter, c, r := inQueue(t, time.Hour)
 	begun := time.Now()
 	eventually(t, "long enough to be asked after", func() bool { return time.Since(begun) > 2*patientFor })
 	c.Close()

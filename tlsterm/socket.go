@@ -48,11 +48,9 @@ const firstReads = 4
 
 // gate is a handshake's place in the queue for CPU tokens.
 type gate struct {
-	limiter *Limiter
-	conn    net.Conn
-	held    bool          // a token
-	bursts  int           // how often it had one
-	waited  time.Duration // for tokens, in total
+	held   bool          // a token
+	bursts int           // how often it had one
+	waited time.Duration // for tokens, in total
 
 	received int // octets of the client
 }
@@ -80,7 +78,7 @@ var helloBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, h
 func newSocket(c net.Conn, l *Limiter) *socket {
 	in := helloBuffers.Get().(*bufio.Reader)
 	in.Reset(c)
-	return &socket{Conn: c, remote: c.RemoteAddr(), in: in, gate: &gate{limiter: l, conn: c}, limiter: l}
+	return &socket{Conn: c, remote: c.RemoteAddr(), in: in, gate: new(gate), limiter: l}
 }
 
 // await blocks until an octet of the client is there to be read.
@@ -116,10 +114,10 @@ func (s *socket) Read(b []byte) (n int, err error) {
 func (s *socket) readGated(b []byte) (n int, err error) {
 	switch {
 	case s.in.Buffered() == 0:
-		err = s.gate.pause(s.await)
+		err = s.pause()
 	case !s.gate.held:
 		// A client that sent its next flight ahead of ours gets no burst for free.
-		err = s.gate.enter(0)
+		err = s.enter(0)
 	}
 	if err != nil {
 		return 0, err
@@ -135,9 +133,7 @@ func (s *socket) readGated(b []byte) (n int, err error) {
 // reads next. The kernel may have no room for it, because the client does not read
 // or because memory for sockets is short, and whoever waits must hold no token.
 func (s *socket) Write(b []byte) (int, error) {
-	if s.gate != nil {
-		s.gate.leave()
-	}
+	s.leave()
 	if last := s.last.Load(); last != nil {
 		if last.keep(b) {
 			return len(b), nil
@@ -184,17 +180,17 @@ func (s *socket) dropBuffer() {
 // the poller, or saves one that was due.
 const slept = 50 * time.Microsecond
 
-// pause runs wait, which blocks, without the token.
-func (g *gate) pause(wait func() error) error {
-	g.leave()
-	before := g.limiter.moment()
-	if err := wait(); err != nil {
+// pause waits for the client without the token.
+func (s *socket) pause() error {
+	s.leave()
+	before := s.limiter.moment()
+	if err := s.await(); err != nil {
 		return err
 	}
-	if g.limiter.moment()-before < slept {
+	if s.limiter.moment()-before < slept {
 		before = 0
 	}
-	return g.enter(before)
+	return s.enter(before)
 }
 
 // patientFor is how long a client may have stood in the queue without being asked
@@ -208,9 +204,10 @@ const patientFor = 10 * time.Millisecond
 // beginner out.
 const promptBursts = 16
 
-// enter takes the token; see [Limiter.acquire] about polled.
-func (g *gate) enter(polled time.Duration) error {
-	waited, err := g.limiter.acquire(0 < g.bursts && g.bursts < promptBursts, polled)
+// enter takes the token for a burst of the handshake; see [Limiter.acquire] about polled.
+func (s *socket) enter(polled time.Duration) error {
+	g := s.gate
+	waited, err := s.limiter.acquire(0 < g.bursts && g.bursts < promptBursts, polled)
 	g.waited += waited
 	if err != nil {
 		return err
@@ -218,8 +215,8 @@ func (g *gate) enter(polled time.Duration) error {
 	g.held = true
 	// A client that closed while it stood in the queue before our first flight
 	// cannot finish the handshake; later it could, with half of the connection.
-	if waited > patientFor && g.bursts == 0 && clientGone(g.conn) {
-		g.leave()
+	if waited > patientFor && g.bursts == 0 && clientGone(s.Conn) {
+		s.leave()
 		return errClientGone
 	}
 	g.bursts++
@@ -227,10 +224,10 @@ func (g *gate) enter(polled time.Duration) error {
 }
 
 // leave gives the token back, if there is one.
-func (g *gate) leave() {
-	if g.held {
-		g.held = false
-		g.limiter.release()
+func (s *socket) leave() {
+	if s.gate != nil && s.gate.held {
+		s.gate.held = false
+		s.limiter.release()
 	}
 }
 
