@@ -382,45 +382,35 @@ func TestResponseInFlightIsCut(t *testing.T) {
 // A handshake that trust overtakes is seen by the one side or by the other.
 func TestTrustOvertakesAHandshake(t *testing.T) {
 	t.Parallel()
-	// refusedOnArrival fails the test unless the gateway closes c unasked, and says why.
-	refusedOnArrival := func(t *testing.T, w *world, c *client) {
-		t.Helper()
-		c.ended()
-		if e := w.audit.end(t, cartID); e.text("cause") != "trust" || e.text("reason") != "deny_listed" {
-			t.Errorf("the record says %v", e)
-		}
-		w.close()
-		if ends := w.audit.ends(); len(ends) != 1 {
-			t.Errorf("%d connections ended, want 1: %v", len(ends), ends)
-		}
+	for claim, at := range map[string]func(overtake func()) setting{
+		// The next to ask is the judge of the client, who has its snapshot.
+		"while its chain is judged": func(overtake func()) setting {
+			return setting{cache: verifycache.Options{Now: func() time.Time { overtake(); return time.Now() }}}
+		},
+		"before it is registered": func(overtake func()) setting { return setting{arriving: overtake} },
+	} {
+		t.Run(claim, func(t *testing.T) {
+			t.Parallel()
+			var w *world
+			var armed atomic.Bool
+			w = newWorld(t, at(func() {
+				if armed.CompareAndSwap(true, false) {
+					w.publish(denied(t, cartID))
+				}
+			}))
+			leaf := w.issue(cartID)
+			armed.Store(true)
+			c := w.dial(leaf, "catalog.example")
+			c.ended() // unasked
+			if e := w.audit.end(t, cartID); e.text("cause") != "trust" || e.text("reason") != "deny_listed" {
+				t.Errorf("the record says %v", e)
+			}
+			w.close()
+			if ends := w.audit.ends(); len(ends) != 1 {
+				t.Errorf("%d connections ended, want 1: %v", len(ends), ends)
+			}
+		})
 	}
-	t.Run("while its chain is judged", func(t *testing.T) {
-		t.Parallel()
-		var w *world
-		var armed atomic.Bool
-		w = newWorld(t, setting{cache: verifycache.Options{Now: func() time.Time {
-			if armed.CompareAndSwap(true, false) {
-				w.publish(denied(t, cartID))
-			}
-			return time.Now()
-		}}})
-		leaf := w.issue(cartID)
-		armed.Store(true) // the next to ask is the judge of the client, who has its snapshot
-		refusedOnArrival(t, w, w.dial(leaf, "catalog.example"))
-	})
-	t.Run("before it is registered", func(t *testing.T) {
-		t.Parallel()
-		var w *world
-		var armed atomic.Bool
-		w = newWorld(t, setting{arriving: func() {
-			if armed.CompareAndSwap(true, false) {
-				w.publish(denied(t, cartID))
-			}
-		}})
-		leaf := w.issue(cartID)
-		armed.Store(true)
-		refusedOnArrival(t, w, w.dial(leaf, "catalog.example"))
-	})
 }
 
 // The passing of time takes trust as well (REV-04), and so does a path that ends
