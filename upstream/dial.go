@@ -116,7 +116,15 @@ func namesOf(leaf *x509.Certificate) string {
 }
 
 // handshake authenticates both ends of conn, on which a deadline is set.
-func (j *judge) handshake(conn net.Conn) (*tls.Conn, *backend, *Error) {
+//
+// A panic fails this one handshake, as it does for clients: crypto/x509 has had some that
+// a certificate could provoke, and anybody may answer for the backend.
+func (j *judge) handshake(conn net.Conn) (_ *tls.Conn, _ *backend, failure *Error) {
+	defer func() {
+		if mistake := recover(); mistake != nil {
+			failure = &Error{Reason: ReasonConnect, Err: fmt.Errorf("panic during the handshake: %v", mistake)}
+		}
+	}()
 	peer := &backend{snapshot: j.store.Load(), credential: j.credential.Credential()}
 	var verdict verifycache.Verdict
 	var refusal *Error

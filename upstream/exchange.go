@@ -16,6 +16,14 @@ import (
 // The clock is read once, when the response is there: to read it takes as long as to
 // parse half of a header.
 func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bool, answered time.Time, err *Error) {
+	over := false
+	defer func() {
+		if !over { // a panic: whoever recovers from it knows nothing of c, whose place would be taken for good
+			c.detach()
+			c.close()
+			c.u.leave(c.e)
+		}
+	}()
 	r, resp := &b.request, call.Response
 	sent := c.wire.sent
 	c.answered, c.final, c.interim, c.verbatim.status = false, false, 0, 0
@@ -39,6 +47,7 @@ func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bo
 			err = c.fault(ReasonUntrusted, errDistrusted) // since it was asked
 		}
 	}
+	over = true
 	unread = r.stream != nil
 	if err != nil {
 		untouched := c.wire.sent == sent

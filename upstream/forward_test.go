@@ -771,6 +771,65 @@ func TestBalance(t *testing.T) {
 	}
 }
 
+// A programmer's mistake, which the gateway survives, costs the upstream no place.
+func TestPanicGivesEverythingBack(t *testing.T) {
+	t.Parallel()
+	d := newDomain(t)
+	answer := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok") }
+	backend := serve(t, d.serverTLS(d.leaf(t, devpki.LeafOptions{URIs: []string{apiID}})), answer)
+	for _, tt := range []struct {
+		claim  string
+		set    func(o *Options, wrong *atomic.Bool) // for a mistake while wrong is set
+		filter bool                                 // the mistake is in the caller's look at the response
+		want   string                               // reason; "" if the panic is the caller's
+	}{
+		{"in the handshake", func(o *Options, wrong *atomic.Bool) {
+			o.Now = func() time.Time {
+				if wrong.Load() {
+					panic("a mistake")
+				}
+				return time.Now()
+			}
+		}, false, ReasonConnect},
+		{"in the exchange", nil, true, ""},
+	} {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			var wrong atomic.Bool
+			o := d.options(t, backend.addr())
+			o.MaxConns = 1
+			if tt.set != nil {
+				tt.set(&o, &wrong)
+			}
+			u := open(t, o)
+			verbatim := &Verbatim{Filter: func(_, _ []byte) (keep, verbatim bool) {
+				if tt.filter && wrong.Load() {
+					panic("a mistake")
+				}
+				return true, true
+			}}
+			wrong.Store(true)
+			for range 2 { // with a place less, the second would find no connection
+				mistake, err := func() (mistake any, err error) {
+					defer func() { mistake = recover() }()
+					_, _, _, err = forwardCall(u, grantFor(t, "pay"), nil, verbatim)
+					return nil, err
+				}()
+				if (mistake != nil) != (tt.want == "") || reasonOf(err) != tt.want {
+					t.Errorf("Forward() = %v, panic %v, want reason %q", err, mistake, tt.want)
+				}
+				if s := u.Status().Endpoints[0]; s.InFlight != 0 || u.endpoints[0].open != 0 || u.inFlight.Load() != 0 {
+					t.Errorf("afterwards %d requests and %d connections are open, %d are waited for", s.InFlight, u.endpoints[0].open, u.inFlight.Load())
+				}
+			}
+			wrong.Store(false)
+			if _, _, _, err := forwardCall(u, grantFor(t, "pay"), nil, verbatim); err != nil {
+				t.Errorf("afterwards Forward() = %v", err)
+			}
+		})
+	}
+}
+
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
 	ln := script(t, func(_ int, c net.Conn, in *bufio.Reader) {
