@@ -26,8 +26,8 @@ type Process struct {
 }
 
 // Start runs c on some cores until [Process.Stop]. Its output goes to files that the
-// caller has set, so that no pipe keeps anybody awake. Only root may give a niceness
-// below 0; without that it is 0.
+// caller has set, so that no pipe keeps anybody awake. The niceness is 0 for whoever is
+// not root.
 func Start(c *exec.Cmd, cores []int, niceness int) (*Process, error) {
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:    true, // ^C is for the rig, which then stops the rest in order
