@@ -38,6 +38,31 @@ func vegeta(t *testing.T, scenario, success string, env ...string) (calls string
 	return strings.ReplaceAll(string(data), dir, "PKI"), nil
 }
 
+// TestVegetaScriptWithoutVegeta: it says what is missing once, not for each identity.
+func TestVegetaScriptWithoutVegeta(t *testing.T) {
+	t.Parallel()
+	tools := t.TempDir() // what the script needs beside vegeta
+	for _, name := range []string{"dirname", "mktemp", "rm"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(tools, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), shell, "vegeta/run.sh", "resumed")
+	c.Env = []string{"PATH=" + tools, "PKI=" + tools}
+	out, err := c.CombinedOutput()
+	if err == nil || !strings.HasPrefix(string(out), "run.sh: there is no vegeta") || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("run.sh without vegeta: %v, %q; want one line that says so", err, out)
+	}
+}
+
 func TestVegetaScript(t *testing.T) {
 	t.Parallel()
 	const common = " -http2=false -connect-to localhost:8443:127.0.0.1:8443 -root-certs PKI/root.pem"

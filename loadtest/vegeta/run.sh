@@ -41,6 +41,10 @@ if [ "$IDENTITIES" -gt 1000 ]; then
 	exit 2
 fi
 
+command -v vegeta >/dev/null || {
+	echo "run.sh: there is no vegeta in the PATH; nothing here fetches it, and loadtest/driver reads the same target files" >&2
+	exit 2
+}
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
 
