@@ -29,7 +29,8 @@ func (r *rig) describe() *report.Run {
 			fmt.Sprintf("Peer on core %d, generator on core %d, backend on core %d; each measurement has a fresh process of the peer, after a warm-up; for CPU per operation, peers take turns in slices of %v and are stopped in between.",
 				r.cores.peer, r.cores.load, r.cores.backend, slice),
 			"CPU per operation is of a closed loop; latencies are of a second run at half the rate of the slowest peer, the same for all, "+
-				"and at most 1 000 a second where certificates are used once. Flood, newcomers and goodput have rates of their own.",
+				"and at most 1 000 a second where certificates are used once. Flood, newcomers and goodput have rates of their own. "+
+				"Failures of goodput are expected: of twice the peak half cannot succeed, of three times the peak two thirds.",
 		),
 	}
 	for _, p := range r.peers {

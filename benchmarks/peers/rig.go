@@ -82,8 +82,17 @@ func compare(ctx context.Context, o options) (err error) {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	fmt.Fprintf(o.show, "\nresults in %s\n", o.out)
+	r.conclude()
 	return nil
+}
+
+// conclude says where the report is, and what its reader must know first.
+func (r *rig) conclude() {
+	fmt.Fprintln(r.show)
+	for _, w := range report.Warnings(r.run) {
+		fmt.Fprintln(r.show, w)
+	}
+	fmt.Fprintf(r.show, "results in %s: run.html to look at, run.md, run.json\n", r.out)
 }
 
 // build makes the programs of this repository and finds those of others.
@@ -219,7 +228,7 @@ func (r *rig) keep(m report.Measurement) {
 	}
 	for _, name := range []string{"throughput_per_second", "generator_busy_share", report.ForeignShare, report.Standstill, "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
 		if value, ok := m.Values[name]; ok {
-			fmt.Fprintf(&b, "  %s %.4g", name, value)
+			fmt.Fprintf(&b, "  %s %s", strings.ReplaceAll(name, "_", " "), report.Format(name, value))
 		}
 	}
 	fmt.Fprintln(r.show, b.String())

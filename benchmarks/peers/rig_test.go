@@ -189,6 +189,27 @@ func TestQuickLookJudgesNothing(t *testing.T) {
 	}
 }
 
+// TestWhatIsShown: figures have their unit, and what the report warns of is said where the
+// run ends as well.
+func TestWhatIsShown(t *testing.T) {
+	t.Parallel()
+	var shown bytes.Buffer
+	r := &rig{options: options{out: "folder", show: &shown}, run: &report.Run{}}
+	for round, cpu := range []time.Duration{time.Millisecond, 3 * time.Millisecond} {
+		r.keep(report.Measurement{Scenario: "idle", Subject: "mine", Round: round + 1, CPU: cpu, Operations: 1, Values: map[string]float64{
+			residentPerConnection: 31744, "throughput_per_second": 40_450, report.ForeignShare: 0.2}})
+	}
+	r.conclude()
+	for _, want := range []string{
+		"resident bytes per connection 31 KiB", "throughput per second 40 450",
+		"The machine was not quiet", "Others used the subject's core", "folder: run.html",
+	} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("nothing says %q:\n%s", want, shown.String())
+		}
+	}
+}
+
 func TestVersionNamesTheTLSLibrary(t *testing.T) {
 	t.Parallel()
 	for said, want := range map[string]string{
@@ -282,6 +303,9 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	o, err := parse([]string{"-quick", "-rounds", "7", "-peer", "a=/b", "-variant", "c=/d"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.settle != 5*time.Second {
+		t.Errorf("parse(-quick …) leaves connections alone for %v; a shorter time than without reads memory that is about to be given back", o.settle)
 	}
 	if o.rounds != 7 || o.tries != 1 || !o.quick || o.span >= 3*time.Second || fmt.Sprint(o.scripts, o.variants) != "[{a /b}] [{c /d}]" {
 		t.Errorf("parse(-quick -rounds 7 …) = %+v: want the rounds that were asked for, and otherwise less of everything", o)

@@ -38,7 +38,7 @@ func Compare(before, after *Run) string {
 						ratio = number(is.median() / was.median())
 					}
 					t.Rows = append(t.Rows, []string{s.name, p.name(), c.subject.Name, header(figure),
-						format(figure, was.median()), spreadOf(was), format(figure, is.median()), spreadOf(is), ratio})
+						Format(figure, was.median()), spreadOf(was), Format(figure, is.median()), spreadOf(is), ratio})
 				}
 			}
 		}

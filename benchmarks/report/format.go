@@ -33,8 +33,8 @@ func kindOf(figure string) kind {
 	return plainNumber
 }
 
-// format writes a figure with its unit, to three significant digits.
-func format(figure string, v float64) string {
+// Format writes a figure with its unit, which its name tells, to three significant digits.
+func Format(figure string, v float64) string {
 	switch kindOf(figure) {
 	case inSeconds:
 		return scaled(v, 1e3, "ns", 1e-9, "µs", 1e-6, "ms", 1e-3, "s", 1)

@@ -39,7 +39,8 @@ func Markdown(run *Run) string {
 }
 
 const legend = "Medians of the rounds. The spread is the interquartile range over the median. " +
-	"A ratio is the first subject's figure over the other's, by round: the median (lowest–highest)."
+	"A ratio is the first subject's figure over the other's, by round: the median (lowest–highest). Where it has no column, it follows the other's figure " +
+	"after a dot; a spread of more than 10 % follows after ±. A percentile is left out where there were too few operations for it."
 
 // origin says where and when the figures come from.
 func (r *Run) origin() string {

@@ -126,19 +126,19 @@ func bars(run *Run, s *scenario, at *point, figure string) (plot, bool) {
 	x := func(v float64) float64 { return round1(left + v/end*(float64(p.Width)-left-right)) }
 	for _, tick := range ticks {
 		p.Lines = append(p.Lines, line{"grid", x(tick), top - 4, x(tick), bottom})
-		p.Texts = append(p.Texts, text{"tick", "middle", x(tick), bottom + 16, format(figure, tick)})
+		p.Texts = append(p.Texts, text{"tick", "middle", x(tick), bottom + 16, Format(figure, tick)})
 	}
 	var words []string
 	for i, e := range entries {
 		y := top + step*float64(i)
-		value := format(figure, e.f.median())
+		value := Format(figure, e.f.median())
 		b := bar{Class: classOf(position(run, e.cell.subject.Name)), X: left, Y: y, Height: thick,
 			Width: round1(max(1, x(max(0, e.f.median()))-left)), Tip: e.cell.subject.Name + ": " + value}
 		end := x(e.f.median())
 		if len(e.f) > 1 {
 			low, high, middle := x(max(0, e.f.lowest())), x(e.f.highest()), y+thick/2
 			b.Whisker = []line{{"whisker", low, middle, high, middle}, {"whisker", low, middle - 4, low, middle + 4}, {"whisker", high, middle - 4, high, middle + 4}}
-			b.Tip += fmt.Sprintf(", from %s to %s in %d rounds", format(figure, e.f.lowest()), format(figure, e.f.highest()), len(e.f))
+			b.Tip += fmt.Sprintf(", from %s to %s in %d rounds", Format(figure, e.f.lowest()), Format(figure, e.f.highest()), len(e.f))
 			end = high
 		}
 		p.Bars = append(p.Bars, b)
@@ -194,7 +194,7 @@ func curves(run *Run, s *scenario, figure string) (plot, bool) {
 	for _, tick := range vertical.ticks(figure) {
 		y := vertical.at(tick)
 		p.Lines = append(p.Lines, line{"grid", left, y, float64(p.Width) - right, y})
-		p.Texts = append(p.Texts, text{"tick", "end", left - 8, y + 4, format(figure, tick)})
+		p.Texts = append(p.Texts, text{"tick", "end", left - 8, y + 4, Format(figure, tick)})
 	}
 	for _, tick := range horizontal.ticks(s.axis) {
 		x := horizontal.at(tick)
@@ -213,8 +213,8 @@ func curves(run *Run, s *scenario, figure string) (plot, bool) {
 		for i, x := range e.x {
 			px, py := horizontal.at(x), vertical.at(e.f[i].median())
 			at = append(at, fmt.Sprintf("%g,%g", px, py))
-			tip := strings.Join(nonEmpty(e.name, s.axis+" "+number(x)), ", ") + ": " + format(figure, e.f[i].median())
-			said = append(said, number(x)+": "+format(figure, e.f[i].median()))
+			tip := strings.Join(nonEmpty(e.name, s.axis+" "+number(x)), ", ") + ": " + Format(figure, e.f[i].median())
+			said = append(said, number(x)+": "+Format(figure, e.f[i].median()))
 			curve.Marks = append(curve.Marks, mark{fmt.Sprintf("m%d", e.i%shapes), px, py, tip})
 			if len(e.f[i]) > 1 {
 				curve.Bands = append(curve.Bands, line{"whisker", px, vertical.at(e.f[i].lowest()), px, vertical.at(e.f[i].highest())})

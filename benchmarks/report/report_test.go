@@ -356,8 +356,8 @@ func TestFormat(t *testing.T) {
 		{"slope", math.NaN(), "–"},
 		{"requests_per_second", 999.9, "1 000"},
 	} {
-		if got := format(tt.figure, tt.v); got != tt.want {
-			t.Errorf("format(%q, %v) = %q, want %q", tt.figure, tt.v, got, tt.want)
+		if got := Format(tt.figure, tt.v); got != tt.want {
+			t.Errorf("Format(%q, %v) = %q, want %q", tt.figure, tt.v, got, tt.want)
 		}
 	}
 }

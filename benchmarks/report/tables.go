@@ -146,7 +146,7 @@ func figureAndRatio(run *Run, s *scenario, p *point, c *cell, figure string) (te
 	if len(own) == 0 {
 		return "", ""
 	}
-	text = format(figure, own.median())
+	text = Format(figure, own.median())
 	if c.subject.Name == firstName(run) {
 		for _, o := range outcomes(run, s, p, figure, "") {
 			text += fmt.Sprintf(", %s %s", o.bound(), o.verdict())

@@ -17,7 +17,7 @@ func targetsOf(run *Run) (t table, ok bool) {
 				o := outcomeOf(run, p, target)
 				value := ratioOf(o.value)
 				if target.Peer == "" && len(o.value) > 0 {
-					value = format(target.Figure, o.value.median())
+					value = Format(target.Figure, o.value.median())
 				}
 				t.Rows = append(t.Rows, []string{s.name, p.name(), header(target.Figure), target.Peer, o.bound(), value, o.verdict()})
 			}
@@ -41,7 +41,7 @@ func (o outcome) bound() string {
 	var parts []string
 	show := number
 	if o.target.Peer == "" {
-		show = func(v float64) string { return format(o.target.Figure, v) }
+		show = func(v float64) string { return Format(o.target.Figure, v) }
 	}
 	if o.target.AtMost != 0 {
 		parts = append(parts, "≤ "+show(o.target.AtMost))
