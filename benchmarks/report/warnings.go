@@ -50,7 +50,7 @@ func Warnings(run *Run) []string {
 	for _, text := range []string{
 		beyond(run, ForeignShare, TooForeign, percent,
 			"Others used the subject's core in %d of %d measurements, for more than %s of the time: median %s, worst %s (%s)."),
-		beyond(run, Standstill, TooStill, func(v float64) string { return format(Standstill, v) },
+		beyond(run, Standstill, TooStill, func(v float64) string { return Format(Standstill, v) },
 			"The subject's core stood still for everybody in %d of %d measurements, for more than %s at a time: median %s, worst %s (%s). "+
 				"High percentiles there are the machine's."),
 	} {
