@@ -35,7 +35,7 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 	}
 	probe := load.Job{Kind: load.KeepAlive, Identities: file, Workers: probes, Held: true, Apart: true,
 		Rate: probes / probeInterval.Seconds(), Duration: r.span}
-	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}, func(i *instance, like report.Measurement) error {
+	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: closedWorkers}, func(i *instance, like report.Measurement) error {
 		// Before the flood, which might not let them in.
 		established, err := r.generator.Play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
 		if err != nil || established.Failures > 0 {
@@ -58,7 +58,7 @@ func (r *rig) besieged(ctx context.Context, s scenario) error {
 	if err != nil {
 		return err
 	}
-	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: handshakeWorkers}, func(i *instance, like report.Measurement) error {
+	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: closedWorkers}, func(i *instance, like report.Measurement) error {
 		come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Rate: newPerSecondInFlood, Duration: r.span,
 			Workers: 10 * newPerSecondInFlood} // each may wait for ten seconds
 		return r.probe(ctx, i, func() load.Job {
@@ -153,7 +153,7 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 		return err
 	}
 	span := max(r.span, 3*r.patience)
-	job := load.Job{Kind: load.Handshake, Identities: file, Workers: requestWorkers, Duration: span, From: r.patience, Until: span}
+	job := load.Job{Kind: load.Handshake, Identities: file, Workers: closedWorkers, Duration: span, From: r.patience, Until: span}
 	return r.visits(ctx, s, r.rsaServer, job, func(i *instance, like report.Measurement) error {
 		var all []report.Measurement
 		err := r.undisturbed(func() (disturbed bool, err error) {
@@ -245,7 +245,7 @@ func full(m report.Measurement, job load.Job) bool {
 func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate float64, m *report.Measurement) error {
 	job.Rate, job.Patience = rate, r.patience
 	// Each connection that waits for its second has a worker, or it would not be offered.
-	job.Workers = int(math.Ceil(rate*r.patience.Seconds())) + requestWorkers
+	job.Workers = int(math.Ceil(rate*r.patience.Seconds())) + closedWorkers
 	result, err := r.generator.Play(ctx, r.job(i, job))
 	if err != nil {
 		return err

@@ -17,26 +17,23 @@ type scenario struct {
 	set         string   // whose identities; "" is the clients that come back
 }
 
-// Workers of the steady scenarios: enough to keep a core busy, few enough for
-// queues to say nothing.
-const (
-	handshakeWorkers = 16
-	requestWorkers   = 64
-)
+// closedWorkers is how many workers the steady scenarios have: enough to keep a peer's core
+// busy while the generator's is as busy, since whoever waits for work pays for waking up.
+const closedWorkers = 64
 
 var scenarios = []scenario{
 	{"handshake_cached", "full handshake and a request, by clients that come back", (*rig).steadily,
-		load.Job{Kind: load.Handshake, Workers: handshakeWorkers}, ""},
+		load.Job{Kind: load.Handshake, Workers: closedWorkers}, ""},
 	{"handshake_new_leaf", "the same with a leaf that was not seen before, of a known issuer", (*rig).steadily,
-		load.Job{Kind: load.Handshake, Workers: handshakeWorkers, Once: true}, "leaf"},
+		load.Job{Kind: load.Handshake, Workers: closedWorkers, Once: true}, "leaf"},
 	{"handshake_new", "the same with everything new, intermediates included", (*rig).steadily,
-		load.Job{Kind: load.Handshake, Workers: handshakeWorkers, Once: true}, "chain"},
+		load.Job{Kind: load.Handshake, Workers: closedWorkers, Once: true}, "chain"},
 	{"handshake_resumed", "resumed handshake and a request", (*rig).steadily,
-		load.Job{Kind: load.Resume, Workers: handshakeWorkers}, ""},
+		load.Job{Kind: load.Resume, Workers: closedWorkers}, ""},
 	{"keepalive_1k", "request for 1 KiB over connections that stay", (*rig).steadily,
-		load.Job{Kind: load.KeepAlive, Workers: requestWorkers}, ""},
+		load.Job{Kind: load.KeepAlive, Workers: closedWorkers}, ""},
 	{"keepalive_64k", "request for 64 KiB over connections that stay", (*rig).steadily,
-		load.Job{Kind: load.KeepAlive, Workers: requestWorkers, Path: "/64k", Body: 64 << 10}, ""},
+		load.Job{Kind: load.KeepAlive, Workers: closedWorkers, Path: "/64k", Body: 64 << 10}, ""},
 	{"idle", "memory of idle connections", (*rig).idly, load.Job{}, ""},
 	{"flood", "latency of established connections under a flood of ClientHellos", (*rig).flooded, load.Job{}, ""},
 	{"newcomers", "latency of new clients under the same flood", (*rig).besieged, load.Job{}, ""},
