@@ -23,10 +23,10 @@ import (
 // come after twice that while, tokens are held back until it has. What it asks with is a
 // bell, a file for which one goroutine waits: that goroutine runs only after a poll,
 // behind all that the poll found readable. The while is short as long as connections that
-// stay are read now and then, and otherwise long enough for polls to come by themselves,
-// since waiting for them costs CPU (ADR 0026). What comes in crowds beside the bursts
-// takes turns as well, a few per poll: connections to accept, and failed ones to record
-// and to close.
+// stay are read, grows with the time since one was, and ends up long enough for polls to
+// come by themselves, since waiting for them costs CPU (ADR 0027). What comes in crowds
+// beside the bursts takes turns as well, a few per poll: connections to accept, and failed
+// ones to record and to close.
 //
 // Bursts that continue a handshake come before those that begin one: work that
 // was begun is finished. A handshake that takes many counts as a beginner again. Among
@@ -84,15 +84,15 @@ const (
 	// dozen microseconds of work.
 	turnsPerPoll = 8
 	// maxUnpolled is how long bursts follow each other without a poll before they are held
-	// back for one, and servingUnpolled the same while connections that stay are served. At
+	// back for one, and servingUnpolled the same while connections that stay are read. At
 	// half of that the bell is rung, and mostly heard in time: polls come by themselves where
 	// there is nobody to hurry for, and to wait for them costs a handshake some per cent of
 	// its CPU time.
-	maxUnpolled     = time.Millisecond
+	maxUnpolled     = 2 * time.Millisecond
 	servingUnpolled = 200 * time.Microsecond
-	// servingFor is how long after a connection that stays has been read the next may
-	// be expected.
-	servingFor = 100 * time.Millisecond
+	// servingShare is the part of the time since a connection that stays was read for which
+	// the next one may wait: whoever asks every half second waits a millisecond.
+	servingShare = 500
 	// forcedPoll is how long the Go runtime goes without polling the network at
 	// most (sysmon does it every 10 ms).
 	forcedPoll = 10 * time.Millisecond
@@ -239,10 +239,10 @@ func (l *Limiter) window(now time.Duration) time.Duration {
 		l.served.Store(false)
 		l.lastServed = now
 	}
-	if l.lastServed != 0 && now-l.lastServed < servingFor {
-		return min(l.unpolled, servingUnpolled)
+	if l.lastServed == 0 {
+		return l.unpolled
 	}
-	return l.unpolled
+	return min(l.unpolled, max(servingUnpolled, (now-l.lastServed)/servingShare))
 }
 
 // serve notes that a connection that stays was read: somebody is there for whom the

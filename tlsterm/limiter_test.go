@@ -294,8 +294,8 @@ func TestLoneBurstsDoNotRing(t *testing.T) {
 	}
 }
 
-// While connections that stay are read, and for a while afterwards, polls are more
-// frequent.
+// While connections that stay are read, polls are frequent, and less so with the time since
+// one was.
 func TestWindowIsShortWhileConnectionsAreServed(t *testing.T) {
 	t.Parallel()
 	l := newTestLimiter(t, 1, time.Hour)
@@ -312,9 +312,15 @@ func TestWindowIsShortWhileConnectionsAreServed(t *testing.T) {
 		t.Errorf("window() = %v where it is %v at most, and somebody was served", got, l.unpolled)
 	}
 	l.unpolled = maxUnpolled
-	for after, want := range []time.Duration{servingUnpolled, servingUnpolled, maxUnpolled} {
-		if got := l.window(start + time.Duration(after)*servingFor*2/3); got != want {
-			t.Errorf("window() = %v, %d thirds of servingFor after somebody was served, want %v", got, 2*after, want)
+	for after, want := range map[time.Duration]time.Duration{
+		0:                              servingUnpolled,
+		servingShare * servingUnpolled: servingUnpolled,
+		servingShare * maxUnpolled / 2: maxUnpolled / 2,
+		servingShare * maxUnpolled:     maxUnpolled,
+		time.Hour:                      maxUnpolled,
+	} {
+		if got := l.window(start + after); got != want {
+			t.Errorf("window() = %v, %v after somebody was served, want %v", got, after, want)
 		}
 	}
 }
