@@ -157,7 +157,7 @@ func TestAPollThatDoesNotComeIsForced(t *testing.T) {
 		for range turns {
 			take(t, l)
 			l.release()
-			l.turn() // because a burst has just ended
+			l.turn(false) // because a burst has just ended
 		}
 		best = min(best, time.Since(begun))
 		if best < turns*forcedPoll/2 {
@@ -275,6 +275,32 @@ func TestTurnsAreFewPerPoll(t *testing.T) {
 			t.Fatalf("with %d left, takeTurns asks for another poll: %v, want %v", left, !again, again)
 		}
 	}
+}
+
+// The accept loop does not wait behind a crowd of failures.
+func TestTurnAheadIsNext(t *testing.T) {
+	t.Parallel()
+	l := newTestLimiter(t, 1, 1<<62)
+	l.mu.Lock()
+	l.state, l.since = rung, 1 // under pressure, and nobody has rung
+	for range 2 * turnsPerPoll {
+		l.turns.push(&waiter{answer: make(chan error, 1)})
+	}
+	l.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		l.turn(true)
+	}()
+	eventually(t, "the turn to wait", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.turns.n > 2*turnsPerPoll
+	})
+	l.mu.Lock()
+	l.takeTurns()
+	l.mu.Unlock()
+	next(t, "turn", gone)
 }
 
 // A crowd of handshakes that fail together, for instance because they have all waited

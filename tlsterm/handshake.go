@@ -70,7 +70,7 @@ func (a *attempt) run() *Conn {
 		conn, err = a.admit(tlsConn)
 	}
 	if err != nil {
-		a.l.limiter.turn() // a crowd that is refused together is not recorded and closed at once
+		a.l.limiter.turn(false) // a crowd that is refused together is not recorded and closed at once
 		a.l.observeHandshake(a.record(nil, a.cause(err)))
 		hangUp(a.socket, err)
 		a.socket.dropBuffer()

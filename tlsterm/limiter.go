@@ -255,8 +255,9 @@ func (l *Limiter) serve() {
 
 // turn waits until the network was polled if handshakes are pressing. A loop
 // that may find work without ever sleeping takes one now and then, and whoever may
-// be one of a crowd that was woken together takes one before it works.
-func (l *Limiter) turn() {
+// be one of a crowd that was woken together takes one before it works. Who goes ahead waits
+// behind nobody: it must not be one of a crowd.
+func (l *Limiter) turn(ahead bool) {
 	l.mu.Lock()
 	if l.closed || l.begun.n+l.fresh.n+l.turns.n == 0 && l.since == 0 {
 		l.mu.Unlock()
@@ -264,7 +265,11 @@ func (l *Limiter) turn() {
 	}
 	w := waiters.Get().(*waiter)
 	w.since = l.moment()
-	l.turns.push(w)
+	if ahead {
+		l.turns.pushAhead(w)
+	} else {
+		l.turns.push(w)
+	}
 	l.want()
 	l.mu.Unlock()
 	<-w.answer //nolint:errcheck // the value says nothing to a dispatcher that only waits its turn
@@ -395,6 +400,18 @@ func (l *waiterList) push(w *waiter) {
 		l.oldest = w
 	}
 	l.newest = w
+	l.n++
+}
+
+// pushAhead adds w as if it were the oldest.
+func (l *waiterList) pushAhead(w *waiter) {
+	w.older, w.newer = nil, l.oldest
+	if l.oldest != nil {
+		l.oldest.older = w
+	} else {
+		l.newest = w
+	}
+	l.oldest = w
 	l.n++
 }
 

@@ -352,10 +352,10 @@ func TestConnectionsThatStayAreServed(t *testing.T) {
 func TestTurnWaitsForAPollUnderPressureOnly(t *testing.T) {
 	t.Parallel()
 	l := newTestLimiter(t, 1, time.Hour)
-	l.turn()
+	l.turn(false)
 	take(t, l)
 	queue(t, l, false, 1, 1)
-	l.turn()
+	l.turn(false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.turns.n != 0 || l.fresh.n != 1 {
@@ -376,7 +376,7 @@ func TestClosedLimiterRefusesEverybody(t *testing.T) {
 		}
 	}
 	l.release()
-	l.turn()
+	l.turn(false)
 	if _, err := l.acquire(false, 0); !errors.Is(err, errLimiterClosed) {
 		t.Errorf("acquire() = %v, want errLimiterClosed", err)
 	}
@@ -472,7 +472,7 @@ func TestNobodyWaitsForABellThatIsNotRung(t *testing.T) {
 						done.Go(func() {
 							for range rounds {
 								if random.IntN(8) == 0 {
-									l.turn()
+									l.turn(false)
 									look()
 								}
 								polled := time.Duration(random.IntN(2)) * (l.moment() - time.Duration(random.IntN(2e6)))

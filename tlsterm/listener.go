@@ -195,7 +195,7 @@ func (l *Listener) acceptLoop() {
 		pause = minAcceptPause
 		l.begin(c)
 		if n%acceptTurn == 0 {
-			l.limiter.turn()
+			l.limiter.turn(true) // newcomers do not wait for thousands of failures
 		}
 	}
 }

@@ -198,8 +198,8 @@ func (s *socket) pause() error {
 // nobody gives up within those, and asking is a system call.
 const patientFor = 10 * time.Millisecond
 
-// promptBursts is how many bursts of a handshake may come before those of beginners. Usual
-// ones take two, and some more if a flight arrives in pieces. A client that sends octet by
+// promptBursts is how many bursts a handshake may have before it counts as a beginner
+// again. Usual ones take two, and some more if a flight arrives in pieces. A client that sends octet by
 // octet would otherwise go first thousands of times, and a few hundred of those keep every
 // beginner out.
 const promptBursts = 16

@@ -171,12 +171,18 @@ func (j *judge) handshake(conn net.Conn) (_ *tls.Conn, _ *backend, failure *Erro
 }
 
 // stillTrusted reports whether the backend would be accepted now. As long as
-// nothing was published and no time ran out that costs one atomic load.
-func (j *judge) stillTrusted(peer *backend, now time.Time) bool {
+// nothing was published and no time ran out that costs one atomic load. A panic is a no:
+// those who ask hold locks and places, and the handshake that follows says what it was.
+func (j *judge) stillTrusted(peer *backend, now time.Time) (trusted bool) {
 	snapshot := j.store.Load()
 	if snapshot == peer.snapshot && now.Before(peer.until) {
 		return true
 	}
+	defer func() {
+		if recover() != nil {
+			trusted = false
+		}
+	}()
 	verdict := j.cache.Rejudge(peer.path, peer.chain, certpath.RoleServer, j.scope, snapshot)
 	if j.examine(&verdict, peer.chain) != nil {
 		return false

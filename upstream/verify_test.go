@@ -491,3 +491,19 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A certificate that makes its judge panic ends its connection, and no more: whoever asks
+// holds the lock of the endpoint.
+func TestPanicIsDistrust(t *testing.T) {
+	t.Parallel()
+	d := newDomain(t)
+	o := d.options(t, "127.0.0.1:1")
+	j, err := newJudge(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.cache = nil // to call it panics
+	if j.stillTrusted(&backend{}, time.Now()) {
+		t.Error("a backend whose judge panics is trusted")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"verigate/benchmarks/pinned"
 	"verigate/benchmarks/report"
 )
 
@@ -16,6 +17,11 @@ func (r *rig) describe() *report.Run {
 	if r.quick {
 		judged = nil
 		r.run.Notes = append(r.run.Notes, "This was a quick look, too short to judge: no targets are applied.")
+	}
+	if stop, err := pinned.Watch(r.cores.peer); err == nil {
+		stop()
+	} else {
+		r.run.Notes = append(r.run.Notes, fmt.Sprintf("Whether the peer's core stood still is not known: %v.", err))
 	}
 	run := &report.Run{
 		Title:   "Verigate and its peers",
@@ -28,7 +34,7 @@ func (r *rig) describe() *report.Run {
 			fmt.Sprintf("%s keys, %d intermediates, %d distinct clients; TLS 1.3, X25519.", r.key, r.intermediates, r.clients),
 			fmt.Sprintf("Peer on core %d, generator on core %d, backend on core %d; each measurement has a fresh process of the peer, after a warm-up; for CPU per operation, peers take turns in slices of %v and are stopped in between.",
 				r.cores.peer, r.cores.load, r.cores.backend, slice),
-			"CPU per operation is of a closed loop; latencies are of a second run at half the rate of the slowest peer, the same for all, "+
+			fmt.Sprintf("CPU per operation is of a closed loop of %d; ", closedWorkers)+"latencies are of a second run at half the rate of the slowest peer, the same for all, "+
 				"and at most 1 000 a second where certificates are used once. Flood, newcomers and goodput have rates of their own. "+
 				"Failures of goodput are expected: of twice the peak half cannot succeed, of three times the peak two thirds.",
 		),

@@ -65,14 +65,14 @@ func TestDisturbedMeasurementsAreRepeated(t *testing.T) {
 		{[]bool{true, true}, failure, 2},
 	} {
 		r, tries := &rig{options: options{tries: 3}}, 0
-		err := r.undisturbed(func() (bool, error) {
+		taken, err := r.undisturbed(func() (bool, error) {
 			tries++
 			if tries == len(tt.disturbed) {
 				return tt.disturbed[tries-1], tt.err
 			}
 			return tt.disturbed[tries-1], nil
 		})
-		if tries != tt.want || err != tt.err {
+		if tries != tt.want || taken != tries || err != tt.err {
 			t.Errorf("disturbed %v: %d tries, %v; want %d, %v", tt.disturbed, tries, err, tt.want, tt.err)
 		}
 	}

@@ -92,13 +92,14 @@ func (r *rig) probe(ctx context.Context, i *instance, next func() load.Job, like
 		m := like
 		m.X = float64(sockets)
 		m.Point = map[string]string{"key": string(r.key), "flood": strconv.Itoa(sockets)}
-		err := r.undisturbed(func() (disturbed bool, err error) {
+		tries, err := r.undisturbed(func() (disturbed bool, err error) {
 			err = r.under(ctx, i, sockets, next(), &m)
 			return m.Disturbed(), err
 		})
 		if err != nil {
 			return err
 		}
+		m.Values[triesTaken] = float64(tries)
 		r.keep(m)
 	}
 	return nil
@@ -156,7 +157,7 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	job := load.Job{Kind: load.Handshake, Identities: file, Workers: closedWorkers, Duration: span, From: r.patience, Until: span}
 	return r.visits(ctx, s, r.rsaServer, job, func(i *instance, like report.Measurement) error {
 		var all []report.Measurement
-		err := r.undisturbed(func() (disturbed bool, err error) {
+		tries, err := r.undisturbed(func() (disturbed bool, err error) {
 			all, disturbed, err = r.beyond(ctx, i, job, like)
 			return disturbed, err
 		})
@@ -165,6 +166,7 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 				r.note("%s, %s, round %d: not overloaded at %s times the peak, the generator could not offer more. There is no share and no verdict.",
 					m.Scenario, m.Subject, m.Round, m.Point["offered"])
 			}
+			m.Values[triesTaken] = float64(tries)
 			r.keep(m)
 		}
 		return err

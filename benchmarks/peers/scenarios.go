@@ -47,15 +47,18 @@ func scenarioNames() (names []string) {
 	return names
 }
 
+// triesTaken is the value that says how often a measurement was made until it was kept.
+const triesTaken = "tries"
+
 // undisturbed repeats a measurement that was disturbed, as measure reports. What it came
-// to plays no part in that. If it does not help, the report warns.
-func (r *rig) undisturbed(measure func() (disturbed bool, err error)) error {
-	for range r.tries {
-		if disturbed, err := measure(); err != nil || !disturbed {
-			return err
+// to plays no part in that. If it does not help, the report warns. taken is how many
+// tries there were.
+func (r *rig) undisturbed(measure func() (disturbed bool, err error)) (taken int, err error) {
+	for taken = 1; ; taken++ {
+		if disturbed, err := measure(); err != nil || !disturbed || taken == r.tries {
+			return taken, err
 		}
 	}
-	return nil
 }
 
 // everybody is how long a warm-up with all clients may take.

@@ -59,7 +59,7 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 	for round := range r.rounds {
 		able := slices.DeleteFunc(r.turns(round), func(p *peer) bool { return unable[p] })
 		var all []report.Measurement
-		err := r.undisturbed(func() (disturbed bool, err error) {
+		tries, err := r.undisturbed(func() (disturbed bool, err error) {
 			all, err = r.abreast(ctx, s, able, rate)
 			return slices.ContainsFunc(all, report.Measurement.Disturbed), err
 		})
@@ -68,6 +68,7 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 		}
 		for _, m := range all {
 			m.Round = round + 1
+			m.Values[triesTaken] = float64(tries)
 			r.keep(m)
 		}
 	}
@@ -103,8 +104,8 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 		for k := range up {
 			k = (k + n) % len(up)
 			result, err := r.turn(ctx, up[k], job)
-			if err == nil && result.Unresumed > 0 && rate == 0 {
-				err = errCannot // afterwards it is known to be able, and one that is not resumed is a failure
+			if err == nil && rate == 0 && result.Unresumed > 0 && result.Operations == 0 {
+				err = errCannot // later on, and where some are, one that is not resumed is a failure
 			}
 			if err != nil {
 				return nil, err

@@ -15,9 +15,9 @@ const watchEvery = 2 * time.Millisecond
 
 // Watch notes how long a core does not run whoever is first in line for it, which is a
 // thread of this process. Where that waits for long, a hypervisor has taken the core away,
-// or the kernel itself has kept it: nobody on it can have run, and nothing else tells. stop
-// ends the watch and returns the longest wait. Only root may watch; for others the error is
-// [os.ErrPermission].
+// or the kernel itself has kept it: nobody on it can have run, and nothing else tells. stop,
+// to be called once, ends the watch and returns the longest wait. Only root may watch, and
+// not everywhere; for others the error is [os.ErrPermission].
 func Watch(core int) (stop func() time.Duration, err error) {
 	started := make(chan error)
 	longest := make(chan time.Duration)
@@ -80,7 +80,7 @@ func latest(now func() time.Duration, sleep func(time.Duration), over func() boo
 	return longest
 }
 
-// monotonic and unixSleep do without Go's scheduler, which has delays of its own.
+// monotonic and unixSleep do without the runtime's timers, which have delays of their own.
 func monotonic() time.Duration {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // it is always there

@@ -36,7 +36,7 @@ func TestWatch(t *testing.T) {
 	}
 	core := cores[len(cores)-1]
 	stop, err := Watch(core)
-	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+	if errors.Is(err, os.ErrPermission) {
 		return // as it says
 	}
 	if err != nil {
@@ -76,8 +76,11 @@ func TestWatchEndsNobody(t *testing.T) {
 	}
 	for range 100 { // one of them is in the thread that started p, mostly
 		stop, err := Watch(cores[len(cores)-1])
-		if err != nil {
+		if errors.Is(err, os.ErrPermission) {
 			return // as above
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		stop()
 	}
@@ -101,7 +104,7 @@ func TestComeFirst(t *testing.T) {
 	}
 	if back, err := comeFirst(cores[0]); err == nil {
 		back()
-	} else if os.Geteuid() == 0 {
+	} else if !errors.Is(err, os.ErrPermission) {
 		t.Fatal(err)
 	}
 	if now, err := Cores(); err != nil || !slices.Equal(now, cores) {

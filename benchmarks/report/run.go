@@ -101,7 +101,7 @@ const (
 
 // ForeignShare is the value that says how much of the subject's core others used while
 // it was measured, and Standstill the one for how long nobody could use that core, at the
-// longest: the machine below had taken it away. Above TooForeign and TooStill the reader
+// longest: the machine below, or the kernel, had taken it away. Above TooForeign and TooStill the reader
 // is warned.
 const (
 	ForeignShare = "foreign_share"

@@ -52,7 +52,7 @@ func Warnings(run *Run) []string {
 			"Others used the subject's core in %d of %d measurements, for more than %s of the time: median %s, worst %s (%s)."),
 		beyond(run, Standstill, TooStill, func(v float64) string { return Format(Standstill, v) },
 			"The subject's core stood still for everybody in %d of %d measurements, for more than %s at a time: median %s, worst %s (%s). "+
-				"High percentiles there are the machine's."),
+				"High percentiles there are the machine's or its kernel's."),
 	} {
 		if text != "" {
 			out = append(out, text)

@@ -32,6 +32,8 @@ func (m model) example() string {
 		{count(f.resumed) + " resumed × `resumed`", f.resumed * at("resumed")},
 		{count(f.requests) + " requests without the first of each connection × `request`", (f.requests - first) * at("request")},
 	}
+	each := at("base") + f.domains*at("domain") + f.routes*at("route") + f.rules*at("rule") + f.crl*at("crl")
+	clients := f.connections*at("connection") + f.absent*at("verdict")
 	memory := []struct {
 		what  string
 		bytes float64
@@ -58,9 +60,9 @@ func (m model) example() string {
 		held += c.bytes
 		fmt.Fprintf(&b, "| %s | %s |\n", c.what, gibibytes(c.bytes))
 	}
-	fmt.Fprintf(&b, "| together, at rest | %s |\n| limit for each of %.0f instances: twice its part, and a quarter GiB | %s |\n\n",
-		gibibytes(held), f.instances, gibibytes(2*held/f.instances+(1<<28)))
 	left := f.instances - 1
+	fmt.Fprintf(&b, "| together, at rest | %s |\n| limit for each: twice its part of the clients where %.0f are left, and a quarter GiB | %s |\n\n",
+		gibibytes(held), left, gibibytes(2*(each+clients/left)+(1<<28)))
 	lost := f.connections / f.instances
 	spare := left*perInstance - total
 	fmt.Fprintf(&b, "So %.0f instances of %.0f cores. If one is lost, the other %.0f hold %s connections each, and have %.1f cores to spare, on which the\n"+
