@@ -1,6 +1,7 @@
 package certpath
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -18,20 +19,28 @@ import (
 // and one role. It is made only by [Verifier.Verify], is immutable and may be
 // shared. What it proves holds from [Path.NotBefore] to [Path.NotAfter], and
 // only while none of [Path.Refs] is on a deny-list.
+//
+// Of the leaf it keeps the octets and what is asked about again: parsed, a certificate
+// takes four times as much, and there may be as many paths as workloads.
 type Path struct {
-	id           workloadid.ID
-	role         Role
-	certificates []*x509.Certificate
-	notBefore    time.Time
-	notAfter     time.Time
-	refs         []trust.CertRef
-	evidence     assurance.Evidence
-	leafSHA256   [32]byte
-	checks       int
+	id         workloadid.ID
+	role       Role
+	leaf       []byte // in DER
+	issuers    []*x509.Certificate
+	notBefore  time.Time
+	notAfter   time.Time
+	refs       []trust.CertRef
+	evidence   assurance.Evidence
+	leafSHA256 [32]byte
+	checks     int
+
+	// What CRLs are asked about of the leaf, besides its issuer and serial number.
+	leafIsCA   bool
+	leafPoints []byte
 }
 
 // IsZero reports whether p proves nothing. It may be called on a nil Path.
-func (p *Path) IsZero() bool { return p == nil || len(p.certificates) == 0 }
+func (p *Path) IsZero() bool { return p == nil || len(p.issuers) == 0 }
 
 // ID returns the identifier of the leaf. It is zero in the pkix profile.
 func (p *Path) ID() workloadid.ID { return p.id }
@@ -39,16 +48,28 @@ func (p *Path) ID() workloadid.ID { return p.id }
 // Role returns the role that the path was judged for.
 func (p *Path) Role() Role { return p.role }
 
-// Certificates returns the path, leaf first and anchor last, at least two
-// certificates. They may be copies of those presented. Neither slice nor
-// certificates are to be modified.
-func (p *Path) Certificates() []*x509.Certificate { return p.certificates }
+// RawLeaf returns the certificate of the workload, in DER. It is not to be modified.
+func (p *Path) RawLeaf() []byte { return p.leaf }
 
-// Leaf returns the certificate of the workload.
-func (p *Path) Leaf() *x509.Certificate { return p.certificates[0] }
+// ParseLeaf parses the certificate of the workload anew, which takes some 10 µs.
+func (p *Path) ParseLeaf() *x509.Certificate { return parsedAgain(p.leaf) }
+
+// parsedAgain returns the certificate in raw, which was parsed when it was judged.
+func parsedAgain(raw []byte) *x509.Certificate {
+	c, err := x509.ParseCertificate(raw)
+	if err != nil {
+		panic("certpath: a certificate that was judged cannot be parsed: " + err.Error())
+	}
+	return c
+}
+
+// Issuers returns the rest of the path: the issuer of the leaf first, the anchor last,
+// at least that. They may be copies of those presented. Neither slice nor certificates
+// are to be modified.
+func (p *Path) Issuers() []*x509.Certificate { return p.issuers }
 
 // Anchor returns the anchor that the path ends in.
-func (p *Path) Anchor() *x509.Certificate { return p.certificates[len(p.certificates)-1] }
+func (p *Path) Anchor() *x509.Certificate { return p.issuers[len(p.issuers)-1] }
 
 // NotBefore returns the first moment at which the path is valid: the latest
 // NotBefore of its certificates, less the skew that the bundle allows.
@@ -81,10 +102,12 @@ func (p *Path) links(child, parent *x509.Certificate) bool {
 	if p.IsZero() {
 		return false
 	}
-	for i, c := range p.certificates[:len(p.certificates)-1] {
-		if c.Equal(child) && p.certificates[i+1].Equal(parent) {
+	below := p.leaf
+	for _, issuer := range p.issuers {
+		if bytes.Equal(below, child.Raw) && issuer.Equal(parent) {
 			return true
 		}
+		below = issuer.Raw
 	}
 	return false
 }
@@ -93,15 +116,19 @@ func (p *Path) links(child, parent *x509.Certificate) bool {
 // remembering: links of a search that failed could be anybody's.
 func (b *builder) mint(id workloadid.ID) *Path {
 	leaf := b.path[0]
+	subject := trust.SubjectOf(leaf)
 	p := &Path{
-		id:           id,
-		role:         b.role,
-		certificates: slices.Clone(b.path), // without the rest of the search
-		notBefore:    leaf.NotBefore,
-		notAfter:     leaf.NotAfter,
-		refs:         make([]trust.CertRef, len(b.path)),
-		leafSHA256:   sha256.Sum256(leaf.Raw),
-		checks:       b.spent,
+		id:         id,
+		role:       b.role,
+		leaf:       b.ownOctets(leaf),
+		issuers:    slices.Clone(b.path[1:]), // without the rest of the search
+		notBefore:  leaf.NotBefore,
+		notAfter:   leaf.NotAfter,
+		refs:       make([]trust.CertRef, len(b.path)),
+		leafSHA256: sha256.Sum256(leaf.Raw),
+		checks:     b.spent,
+		leafIsCA:   subject.IsCA,
+		leafPoints: bytes.Clone(subject.DistributionPoints),
 	}
 	p.evidence = assurance.Evidence{
 		IssuerSPKI:     make([][32]byte, len(b.path)-1),
@@ -129,10 +156,19 @@ func (b *builder) mint(id workloadid.ID) *Path {
 		}
 	}
 	p.notBefore = p.notBefore.Add(-b.skew)
-	p.certificates[0] = own(leaf, b.path[1])
 	b.rememberLinks()
 	b.rememberKeys(p.refs[1:])
 	return p
+}
+
+// ownOctets returns the DER of the leaf for a path to keep. crypto/tls parses a
+// certificate where it lies in the handshake message, with the rest of the chain and
+// whatever else the client has put there, and all that would stay.
+func (b *builder) ownOctets(leaf *x509.Certificate) []byte {
+	if proven := b.verifier.Proven; proven != nil && bytes.Equal(proven.leaf, leaf.Raw) {
+		return proven.leaf
+	}
+	return bytes.Clone(leaf.Raw)
 }
 
 // rememberLinks offers the CA-to-CA signatures of the path that were checked

@@ -24,8 +24,8 @@ func outcomeOf(path *Path, err error) outcome {
 		fault := err.(*Error)
 		return outcome{reason: fault.Reason, depth: fault.Depth, text: fault.Error()}
 	}
-	var o outcome
-	for _, c := range path.Certificates() {
+	o := outcome{path: string(path.RawLeaf())}
+	for _, c := range path.Issuers() {
 		o.path += string(c.Raw)
 	}
 	return o

@@ -30,14 +30,15 @@ func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) *Error {
 	return r.check()
 }
 
-// revocation asks the CRLs of one origin about the certificates of one path, which
-// are leaf first and anchor last.
+// revocation asks the CRLs of one origin about the certificates of one path.
 type revocation struct {
-	set          *trust.CRLSet
-	certificates []*x509.Certificate
-	refs         []trust.CertRef
-	now          time.Time
-	skew         time.Duration
+	set     *trust.CRLSet
+	leaf    trust.CRLSubject
+	rawLeaf []byte // in DER
+	issuers []*x509.Certificate
+	refs    []trust.CertRef // leaf first
+	now     time.Time
+	skew    time.Duration
 	// observe, if set, is told what comes of each CRL of the right name.
 	observe func(crl *trust.CRL, f finding)
 }
@@ -45,11 +46,18 @@ type revocation struct {
 // revocationOf asks the CRLs of bundle about path.
 func revocationOf(path *Path, bundle *trust.Bundle, now time.Time) revocation {
 	return revocation{
-		set:          bundle.CRLs(),
-		certificates: path.certificates,
-		refs:         path.refs,
-		now:          now,
-		skew:         bundle.Options().NotBeforeSkew,
+		set: bundle.CRLs(),
+		leaf: trust.CRLSubject{
+			IsCA: path.leafIsCA,
+			// Names are compared octet for octet when paths are built.
+			Issuer:             path.issuers[0].RawSubject,
+			DistributionPoints: path.leafPoints,
+		},
+		rawLeaf: path.leaf,
+		issuers: path.issuers,
+		refs:    path.refs,
+		now:     now,
+		skew:    bundle.Options().NotBeforeSkew,
 	}
 }
 
@@ -67,7 +75,11 @@ func (b *builder) checkRevocation() *Error {
 			refs[i-1].IssuerSPKI = sha256.Sum256(c.RawSubjectPublicKeyInfo)
 		}
 	}
-	r := revocation{set: set, certificates: b.path, refs: refs, now: b.now, skew: b.skew}
+	leaf := b.path[0]
+	r := revocation{
+		set: set, leaf: trust.SubjectOf(leaf), rawLeaf: leaf.Raw, issuers: b.path[1:],
+		refs: refs, now: b.now, skew: b.skew,
+	}
 	fault := r.check()
 	b.traceRevocation(fault)
 	return fault
@@ -78,7 +90,15 @@ func (r *revocation) asked() int {
 	if r.set.Options().LeafOnly {
 		return 1
 	}
-	return len(r.certificates) - 1
+	return len(r.issuers)
+}
+
+// subject is what CRLs are asked about of the certificate at depth.
+func (r *revocation) subject(depth int) trust.CRLSubject {
+	if depth == 0 {
+		return r.leaf
+	}
+	return trust.SubjectOf(r.issuers[depth-1])
 }
 
 // check returns the fault that weighs most: a certificate that is revoked, else the
@@ -93,7 +113,8 @@ func (r *revocation) check() *Error {
 	if worst == statusGood {
 		return nil
 	}
-	return r.fault(worst, at, says)
+	words := *r // what makes words escapes, which nobody shall pay for who needs none
+	return words.fault(worst, at, says)
 }
 
 // status is what is known of a certificate. What is worse comes later; between stale
@@ -131,10 +152,9 @@ const (
 // signed. Of several scopes that cover the certificate, each may revoke it and one
 // that is in force suffices to clear it: every CRL is for all reasons here.
 func (r *revocation) status(depth int) (status, *trust.CRL) {
-	cert := r.certificates[depth]
-	subject := trust.SubjectOf(cert)
+	subject := r.subject(depth)
 	answer, basis := statusUnknown, (*trust.CRL)(nil)
-	for _, scope := range r.set.Of(cert.RawIssuer) {
+	for _, scope := range r.set.Of(subject.Issuer) {
 		// The lists come in the order of their dates, the latest first: what the last
 		// one that counted does not supersede has a higher number than all before it.
 		var newest *trust.CRL
@@ -189,10 +209,9 @@ func (r *revocation) usable(crl *trust.CRL, subject *trust.CRLSubject, depth int
 // from the same anchor as the certificate needs no check of its own (PKIX-15, RFC
 // 5280 §6.3.3 (f)).
 func (r *revocation) signer(crl *trust.CRL, depth int) (f finding) {
-	name := r.certificates[depth].RawIssuer
-	for above := depth + 1; above < len(r.certificates); above++ {
-		issuer := r.certificates[above]
-		if above > depth+1 && !bytes.Equal(issuer.RawSubject, name) {
+	name := r.issuers[depth].RawSubject
+	for above, issuer := range r.issuers[depth:] {
+		if !bytes.Equal(issuer.RawSubject, name) {
 			break
 		}
 		switch {
@@ -200,7 +219,7 @@ func (r *revocation) signer(crl *trust.CRL, depth int) (f finding) {
 			f = max(f, foundOtherKeyID)
 		case !maySignCRLs(issuer):
 			f = max(f, foundNoRight)
-		case !signedCRL(crl, issuer, r.refs[above-1].IssuerSPKI):
+		case !signedCRL(crl, issuer, r.refs[depth+above].IssuerSPKI):
 			f = max(f, foundForged)
 		default:
 			return foundClear

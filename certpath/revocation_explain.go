@@ -1,6 +1,7 @@
 package certpath
 
 import (
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func ExplainRevocation(path *Path, bundle *trust.Bundle, now time.Time) []Revoca
 	explained := make([]RevocationStatus, r.asked())
 	for depth := range explained {
 		e := &explained[depth]
-		e.Depth, e.Subject = depth, subjectOf(r.certificates[depth])
+		e.Depth, e.Subject = depth, subjectOf(r.certificate(depth))
 		r.observe = func(crl *trust.CRL, f finding) {
 			e.CRLs = append(e.CRLs, CRLFinding{
 				CRL:    crl,
@@ -53,7 +54,7 @@ func ExplainRevocation(path *Path, bundle *trust.Bundle, now time.Time) []Revoca
 
 // says puts a finding into words.
 func (r *revocation) says(crl *trust.CRL, depth int, f finding) string {
-	issuer := r.certificates[depth+1]
+	issuer := r.issuers[depth]
 	switch f {
 	case foundClear:
 		return "does not list it"
@@ -86,10 +87,18 @@ func (r *revocation) says(crl *trust.CRL, depth int, f finding) string {
 	return fmt.Sprintf("certpath.finding(%d)", uint8(f))
 }
 
+// certificate is the one at depth, for words about it.
+func (r *revocation) certificate(depth int) *x509.Certificate {
+	if depth > 0 {
+		return r.issuers[depth-1]
+	}
+	return parsedAgain(r.rawLeaf)
+}
+
 // fault explains a status that is not good, of the certificate at depth. says is the
 // CRL that it rests on.
 func (r *revocation) fault(s status, depth int, says *trust.CRL) *Error {
-	cert := r.certificates[depth]
+	cert := r.certificate(depth)
 	switch s {
 	case statusRevoked:
 		return &Error{

@@ -429,8 +429,8 @@ func TestPath(t *testing.T) {
 	if got := path.ID().String(); got != checkoutID {
 		t.Errorf("ID() = %q, want %q", got, checkoutID)
 	}
-	if path.Role() != RoleClient || path.Leaf() != q.chain[0] || !path.Anchor().Equal(q.root.Certificate) || len(path.Certificates()) != 3 {
-		t.Errorf("path is %v of %d certificates, want that of a client, leaf to root, 3 certificates", path.Role(), len(path.Certificates()))
+	if path.Role() != RoleClient || !path.ParseLeaf().Equal(q.chain[0]) || !path.Anchor().Equal(q.root.Certificate) || len(path.Issuers()) != 2 {
+		t.Errorf("path is %v of %d issuers, want that of a client, leaf to root, 2 issuers", path.Role(), len(path.Issuers()))
 	}
 	if want := now.Add(-time.Hour - time.Minute); !path.NotBefore().Equal(want) {
 		t.Errorf("NotBefore() = %v, want %v: the leaf's less the skew", path.NotBefore(), want)
@@ -438,12 +438,14 @@ func TestPath(t *testing.T) {
 	if want := now.Add(time.Hour); !path.NotAfter().Equal(want) {
 		t.Errorf("NotAfter() = %v, want %v", path.NotAfter(), want)
 	}
+	below := q.chain[0]
 	for i, ref := range path.Refs() {
 		var issuer *x509.Certificate
-		if i+1 < len(path.Certificates()) {
-			issuer = path.Certificates()[i+1]
+		if i < len(path.Issuers()) {
+			issuer = path.Issuers()[i]
 		}
-		if want := trust.RefOf(path.Certificates()[i], issuer); ref != want {
+		want := trust.RefOf(below, issuer)
+		if below = issuer; ref != want {
 			t.Errorf("Refs()[%d] = %v, want %v", i, ref, want)
 		}
 	}

@@ -131,10 +131,10 @@ func (c *edgeConn) giveUp(cause string) {
 	})
 }
 
-// isPadded reports whether chain has certificates that path does not.
+// isPadded reports whether chain, after its leaf, has certificates that path does not.
 func isPadded(chain []*x509.Certificate, path *certpath.Path) bool {
-	return slices.ContainsFunc(chain, func(presented *x509.Certificate) bool {
-		return !slices.ContainsFunc(path.Certificates(), presented.Equal)
+	return slices.ContainsFunc(chain[1:], func(presented *x509.Certificate) bool {
+		return !slices.ContainsFunc(path.Issuers(), presented.Equal)
 	})
 }
 

@@ -106,15 +106,15 @@ type values struct {
 }
 
 func (h *Handoff) linesOf(c Caller) (lines []byte) {
-	path := c.Path.Certificates()
 	if h.forms&ClientCert != 0 {
-		lines = appendField(lines, "Client-Cert", appendByteSequence(nil, path[0].Raw))
+		lines = appendField(lines, "Client-Cert", appendByteSequence(nil, c.Path.RawLeaf()))
 	}
 	if h.forms&ClientCertChain != 0 {
 		// The path that was validated, not the chain that was sent: what else the
 		// caller put into its chain has been vouched for by nobody (FWD-05).
 		var chain []byte
-		for _, issuer := range path[1 : len(path)-1] {
+		issuers := c.Path.Issuers()
+		for _, issuer := range issuers[:len(issuers)-1] {
 			if len(chain) > 0 {
 				chain = append(chain, ", "...)
 			}

@@ -63,7 +63,8 @@ func (c *Conn) Peer() *Peer {
 func (c *Conn) Rejection() *certpath.Error { return c.rejection }
 
 // Chain returns what the peer presented, leaf first, also if it did so when the
-// session began that this connection resumed. It is not to be modified.
+// session began that this connection resumed. It is not to be modified. If there is a
+// [Conn.Peer], nil is in the place of the leaf: its path has the octets.
 //
 // Certificates of the peer's path are those of the path, which connections share, so
 // they take no room here. Others, which the peer sent for nothing, were parsed for this

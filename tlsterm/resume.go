@@ -1,6 +1,7 @@
 package tlsterm
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
@@ -55,8 +56,9 @@ func (a *attempt) seal(state tls.ConnectionState, s *tls.SessionState) []byte {
 	if err != nil {
 		return nil
 	}
+	path := judged.verdict.Path
 	return a.l.o.Tickets.seal(a.binding(state), &session{
-		since: since, chain: judged.chain, issuers: judged.verdict.Path.Certificates()[1:], state: octets,
+		since: since, chain: judged.chain, leaf: path.RawLeaf(), issuers: path.Issuers(), state: octets,
 	})
 }
 
@@ -96,7 +98,7 @@ func (a *attempt) resume(ticket []byte, state tls.ConnectionState) (*tls.Session
 	if err != nil {
 		return nil, TicketUnusable
 	}
-	adopt(judged.chain, judged.verdict.Path.Certificates())
+	adopt(judged.chain[1:], judged.verdict.Path.Issuers())
 	a.offer.judgement, a.offer.since = judged, offered.since
 	return s, Resumed
 }
@@ -125,7 +127,8 @@ func (a *attempt) binding(state tls.ConnectionState) binding {
 // not be made again.
 func (o *offer) answers(chain []*x509.Certificate, snapshot *trust.Snapshot) bool {
 	return o.verdict.Accepted() && o.snapshot == snapshot.Digest() &&
-		slices.EqualFunc(chain, o.chain, (*x509.Certificate).Equal)
+		bytes.Equal(chain[0].Raw, o.verdict.Path.RawLeaf()) &&
+		slices.EqualFunc(chain[1:], o.chain[1:], (*x509.Certificate).Equal)
 }
 
 // outcome returns what became of the offer at the end of a handshake, which resumed a

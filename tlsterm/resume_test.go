@@ -494,13 +494,13 @@ func TestResumedConnectionIsLikeAFullOne(t *testing.T) {
 				t.Errorf("visit %d: verdict %+v", 2+i, v)
 			}
 			chain := c.Chain()
-			if !slices.EqualFunc(chain, full.Chain(), (*x509.Certificate).Equal) || len(chain) != 3 {
+			// Idle connections share what they can.
+			if len(chain) != 3 || chain[0] != nil || !slices.EqualFunc(chain[1:], full.Chain()[1:], (*x509.Certificate).Equal) {
 				t.Errorf("visit %d: chain differs", 2+i)
 			}
-			// Idle connections of a workload share what they can.
-			for depth, certificate := range chain {
-				if certificate != q.Path().Certificates()[depth] {
-					t.Errorf("visit %d: certificate %d is the connection's own", 2+i, depth)
+			for above, certificate := range chain[1:] {
+				if certificate != q.Path().Issuers()[above] {
+					t.Errorf("visit %d: issuer %d is the connection's own", 2+i, above)
 				}
 			}
 		}
@@ -522,7 +522,7 @@ func TestVerdictOfATicketIsNotUsedForAnotherSnapshot(t *testing.T) {
 		if session == nil || err != nil {
 			t.Fatalf("unwrap() = %v, %v, want a session", session, err)
 		}
-		state.DidResume, state.PeerCertificates = true, slices.Clone(a.offer.chain)
+		state.DidResume, state.PeerCertificates = true, a.offer.presented()
 		if err := a.verify(state); err != nil || !a.verdict.Accepted() {
 			t.Fatalf("verify() = %v by the same snapshot", err)
 		}
@@ -857,39 +857,39 @@ func TestScopeIsChangedWhileListening(t *testing.T) {
 	})
 }
 
-// What a session needs of its leaf is in the cache, octet for octet. A leaf that is not
-// there is parsed; one that is none makes the ticket useless and the connection no error.
-func TestLeafOfASessionIsTheOneThatIsKnown(t *testing.T) {
+// A leaf that the cache knows, octet for octet, is not parsed. One that is not there is;
+// one that is none makes the ticket useless and the connection no error.
+func TestLeafOfASessionIsParsedOnlyIfItIsNotKnown(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, tls.VersionTLS13, verifycache.Options{})
 	l, r := h.open(t, nil)
-	known := h.arrive(t, l, r).Peer.Path().Certificates()[0]
+	known := h.arrive(t, l, r).Peer.Path().RawLeaf()
 	issuers := h.guest.Chain[1:]
 	attempt := &attempt{l: l, welcome: l.welcome.Load()}
 	stray := must(h.issuing.Issue(devpki.LeafOptions{URIs: []string{checkout + "/stray"}}))(t).Chain[0]
 	for _, tt := range []struct {
-		claim string
-		leaf  []byte
-		want  *x509.Certificate // by pointer
-		ok    bool
+		claim  string
+		leaf   []byte
+		parsed bool
+		ok     bool
 	}{
-		{"one that was accepted", known.Raw, known, true},
-		{"one that nobody has shown", stray.Raw, nil, true},
-		{"one that is no certificate", []byte("leaf"), nil, false},
+		{"one that was accepted", known, false, true},
+		{"one that nobody has shown", stray.Raw, true, true},
+		{"one that is no certificate", []byte("leaf"), false, false},
 	} {
 		deadline := time.Now().Add(patience)
 		for {
 			s := &session{leaf: tt.leaf, chain: slices.Concat([]*x509.Certificate{nil}, issuers)}
 			judged, ok := attempt.recall(s, h.store.Load())
-			if ok != tt.ok || ok && !bytes.Equal(judged.chain[0].Raw, tt.leaf) {
+			if ok != tt.ok || ok && !bytes.Equal(judged.presented()[0].Raw, tt.leaf) {
 				t.Fatalf("%s: recall() = %+v, %v", tt.claim, judged, ok)
 			}
-			if tt.want == nil || judged.chain[0] == tt.want {
+			if !ok || tt.parsed == (judged.chain[0] != nil) {
 				break
 			}
 			// The cache keeps a verdict some time after the handshake.
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: it was parsed anew", tt.claim)
+				t.Fatalf("%s: parsed is %v, want %v", tt.claim, !tt.parsed, tt.parsed)
 			}
 			runtime.Gosched()
 		}

@@ -14,9 +14,9 @@ import (
 // session is what a ticket carries.
 type session struct {
 	since time.Time // when the client proved its key, in whole seconds
-	// chain is what the client presented. Decoding leaves nil in the place of the leaf.
+	// chain is what the client presented, the leaf's place aside, which may be nil.
 	chain []*x509.Certificate
-	leaf  []byte // in DER; a part of what was decoded, and nil before that
+	leaf  []byte // in DER; if decoded, a part of what was
 	// issuers are the members of chain, by pointer, that a ticket only refers to. Decoding
 	// leaves it nil.
 	issuers []*x509.Certificate
@@ -49,23 +49,24 @@ func (s *session) encode(known *issuers) ([]byte, bool) {
 	b := make([]byte, 0, 1<<10)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since.Unix()))
 	b = append(b, byte(len(s.chain)))
-	for i, c := range s.chain {
-		if i > 0 && slices.Contains(s.issuers, c) {
+	for i := range s.chain {
+		if c := s.chain[i]; i > 0 && slices.Contains(s.issuers, c) {
 			if name, ok := known.learn(c); ok {
 				b = append(b, certificateByName)
 				b = append(b, name[:]...)
 				continue
 			}
 		}
-		if len(c.Raw) > maxCertificateSize {
+		der := s.der(i)
+		if len(der) > maxCertificateSize {
 			return nil, false
 		}
 		b = append(b, certificateInFull)
-		b = appendFramed(b, c.Raw)
+		b = appendFramed(b, der)
 	}
 	rest := s.state
-	for _, c := range s.chain {
-		gap, after, found := bytes.Cut(rest, c.Raw)
+	for i := range s.chain {
+		gap, after, found := bytes.Cut(rest, s.der(i))
 		if !found || len(gap) > math.MaxUint16 {
 			return nil, false
 		}
@@ -76,6 +77,14 @@ func (s *session) encode(known *issuers) ([]byte, bool) {
 		return nil, false
 	}
 	return appendFramed(b, rest), true
+}
+
+// der is the certificate at that place of the chain.
+func (s *session) der(i int) []byte {
+	if i == 0 {
+		return s.leaf
+	}
+	return s.chain[i].Raw
 }
 
 func appendFramed(b, octets []byte) []byte {

@@ -121,7 +121,7 @@ func TestEveryPartOfABindingBinds(t *testing.T) {
 	tickets := must(NewTickets(TicketOptions{}))(t)
 	leaf := must(root(t, "root").Issue(devpki.LeafOptions{URIs: []string{checkout}}))(t).Chain[0]
 	b := binding{sha256.Sum256(nil), tls.VersionTLS13, "pay.example"}
-	s := &session{since: time.Now(), chain: []*x509.Certificate{leaf}, state: leaf.Raw}
+	s := &session{since: time.Now(), chain: []*x509.Certificate{leaf}, leaf: leaf.Raw, state: leaf.Raw}
 	ticket := tickets.seal(b, s)
 	if _, outcome := tickets.open(b, ticket); outcome != Resumed {
 		t.Fatalf("open() = %v where it was sealed, want resumed", outcome)
@@ -294,7 +294,7 @@ func chainOf(t testing.TB) *session {
 	leaf := must(top.Issue(devpki.LeafOptions{URIs: []string{checkout}}))(t).Chain[0]
 	stray := root(t, "stray").Certificate
 	s := &session{
-		since: time.Unix(1790000000, 0), chain: []*x509.Certificate{leaf, top.Certificate, stray},
+		since: time.Unix(1790000000, 0), chain: []*x509.Certificate{leaf, top.Certificate, stray}, leaf: leaf.Raw,
 		issuers: []*x509.Certificate{top.Certificate},
 	}
 	s.state = slices.Concat([]byte("secret"), leaf.Raw, []byte("|"), top.Certificate.Raw, stray.Raw, []byte("end"))
@@ -344,12 +344,12 @@ func TestSessionsThatCannotBeEncoded(t *testing.T) {
 		"no chain":                   func(s *session) { s.chain = nil },
 		"more certificates than are": func(s *session) { s.chain = make([]*x509.Certificate, certpath.MaxChainCertificates+1) },
 		"state without the leaf":     func(s *session) { s.state = []byte("state") },
-		"certificates in disorder":   func(s *session) { slices.Reverse(s.chain) },
+		"certificates in disorder":   func(s *session) { slices.Reverse(s.chain[1:]) },
 		"a state too large":          func(s *session) { s.state = append(s.state, make([]byte, 1<<16)...) },
 		"a gap too large":            func(s *session) { s.state = append(make([]byte, 1<<16), s.state...) },
 		"a certificate too large": func(s *session) {
-			s.chain = []*x509.Certificate{{Raw: make([]byte, 1<<16)}}
-			s.state = s.chain[0].Raw
+			s.chain, s.leaf = []*x509.Certificate{nil}, make([]byte, 1<<16)
+			s.state = s.leaf
 		},
 	} {
 		s := chainOf(t)

@@ -122,9 +122,13 @@ func derWrap(tag byte, content []byte) []byte {
 // looked at. Whatever is behind them covers nothing.
 const maxPointNames = 16
 
-// CRLSubject is a certificate as CRLs are asked about it.
+// CRLSubject is what CRLs are asked about of a certificate. It is for one goroutine at
+// a time.
 type CRLSubject struct {
-	cert   *x509.Certificate
+	IsCA               bool   // by its basic constraints
+	Issuer             []byte // its name, in DER
+	DistributionPoints []byte // the value of the extension, nil if there is none
+
 	read   bool // points is filled in
 	count  int
 	points [maxPointNames]pointName
@@ -136,16 +140,26 @@ type pointName struct {
 	some    bool   // the point is for some reasons only
 }
 
-// SubjectOf prepares cert. It does not allocate.
-func SubjectOf(cert *x509.Certificate) CRLSubject { return CRLSubject{cert: cert} }
+// SubjectOf is what CRLs are asked about of cert. It refers to cert's octets, and does
+// not allocate.
+func SubjectOf(cert *x509.Certificate) CRLSubject {
+	const arcDistributionPoints = 31
+	s := CRLSubject{IsCA: cert.BasicConstraintsValid && cert.IsCA, Issuer: cert.RawIssuer}
+	for i := range cert.Extensions {
+		id := cert.Extensions[i].Id
+		if len(id) == 4 && id[0] == 2 && id[1] == 5 && id[2] == 29 && id[3] == arcDistributionPoints {
+			s.DistributionPoints = cert.Extensions[i].Value
+		}
+	}
+	return s
+}
 
 // Covers reports what c can say about s, a certificate that has c's issuer: whether
 // it is of the kind that c is about, and whether its CRL distribution points lead to
 // c (RFC 5280 §6.3.3 (b)). It does not allocate.
 func (c *CRL) Covers(s *CRLSubject) Coverage {
-	isCA := s.cert.BasicConstraintsValid && s.cert.IsCA
 	switch {
-	case c.scope.onlyUsers && isCA, c.scope.onlyCAs && !isCA:
+	case c.scope.onlyUsers && s.IsCA, c.scope.onlyCAs && !s.IsCA:
 		return CoversNot
 	case c.scope.names == nil:
 		return CoversAll
@@ -157,7 +171,7 @@ func (c *CRL) Covers(s *CRLSubject) Coverage {
 	for _, name := range c.scope.names {
 		// Whatever points the certificate has or has not: a CRL that was found elsewhere
 		// may name itself after its issuer (RFC 5280 §6.3.3, the last paragraph).
-		if tag, inside, _, ok := derElement(name); ok && tag == tagDirectoryName && bytes.Equal(inside, s.cert.RawIssuer) {
+		if tag, inside, _, ok := derElement(name); ok && tag == tagDirectoryName && bytes.Equal(inside, s.Issuer) {
 			return CoversAll
 		}
 		for i := range s.points[:s.count] {
@@ -177,20 +191,15 @@ func (c *CRL) Covers(s *CRLSubject) Coverage {
 // SEQUENCE { [0] distributionPoint, [1] reasons, [2] cRLIssuer }.
 func (s *CRLSubject) readPoints() {
 	const (
-		arcDistributionPoints = 31
-
 		tagPoint   = 0xa0
 		tagReasons = 0x81
 	)
 	s.read = true
-	var points derReader
-	for i := range s.cert.Extensions {
-		id := s.cert.Extensions[i].Id
-		if len(id) == 4 && id[0] == 2 && id[1] == 5 && id[2] == 29 && id[3] == arcDistributionPoints {
-			outer := derReader{rest: s.cert.Extensions[i].Value}
-			points = outer.into(tagSequence)
-		}
+	if len(s.DistributionPoints) == 0 {
+		return
 	}
+	outer := derReader{rest: s.DistributionPoints}
+	points := outer.into(tagSequence)
 	for points.more() {
 		point := points.into(tagSequence)
 		var name derReader

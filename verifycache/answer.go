@@ -92,15 +92,13 @@ func (a *answer) assess(bundle *trust.Bundle, now time.Time) {
 // isForked reports whether chain and bundle have, for any certificate of path, a
 // second issuer by name. Without one the path is the only one that there is.
 func isForked(chain []*x509.Certificate, path *certpath.Path, bundle *trust.Bundle) bool {
-	certificates := path.Certificates()
-	for i, child := range certificates[:len(certificates)-1] {
-		issuer := certificates[i+1]
+	for _, issuer := range path.Issuers() {
 		for _, c := range chain[1:] {
-			if bytes.Equal(c.RawSubject, child.RawIssuer) && !c.Equal(issuer) {
+			if bytes.Equal(c.RawSubject, issuer.RawSubject) && !c.Equal(issuer) {
 				return true
 			}
 		}
-		for _, anchor := range bundle.AnchorsNamed(child.RawIssuer) {
+		for _, anchor := range bundle.AnchorsNamed(issuer.RawSubject) {
 			if !anchor.Equal(issuer) {
 				return true
 			}

@@ -47,8 +47,9 @@ const (
 
 // costUnit is how many octets of DER count as one entry. Three certificates have
 // about 2 KiB with P-256, 4 KiB with RSA and 12 to 20 KiB with ML-DSA. It bounds
-// what a workload of bad will can pin by padding its chain to the limit: its
-// certificate, parsed by crypto/tls, refers to the whole handshake message.
+// what a workload of bad will can pin by padding its chain to the limit: the
+// certificate of a CA that was not known yet, parsed by crypto/tls, refers to the
+// whole handshake message.
 const costUnit = 8 << 10
 
 // maxPendingCost is what an entry may cost to wait for its Remember. Whoever has
@@ -145,12 +146,20 @@ func (c *Cache) Verify(chain []*x509.Certificate, role certpath.Role, scope *Sco
 // Rejudge is [Cache.Verify] for a peer whose connection is open. proven is the path
 // that it was accepted by before: signatures between its certificates are not
 // checked once more, so that a round over all connections after a change of trust
-// costs a fraction of their handshakes. It may be nil.
+// costs a fraction of their handshakes. It may be nil. If there is one, chain may have
+// nil in the place of the leaf, which is proven's then.
 //
 // The key was proven when the connection began, so the verdict may be handed to
 // [Cache.Remember] at once.
 func (c *Cache) Rejudge(proven *certpath.Path, chain []*x509.Certificate, role certpath.Role, scope *Scope, snap *trust.Snapshot) Verdict {
-	return c.verify(query{chain: chain, role: role, scope: scope, snap: snap, proven: proven, rejudged: true})
+	q := query{chain: chain, role: role, scope: scope, snap: snap, proven: proven, rejudged: true}
+	if proven != nil && len(chain) > 0 && chain[0] == nil {
+		if v, known := c.Recall(proven.RawLeaf(), chain, role, scope, snap); known {
+			return v
+		}
+		q = q.holding(proven)
+	}
+	return c.verify(q)
 }
 
 func (c *Cache) verify(q query) Verdict {
@@ -187,8 +196,8 @@ func (c *Cache) verify(q query) Verdict {
 // parse than to look up, need not be parsed.
 //
 // leaf is the leaf in DER, and chain the whole of what was presented with nil in the
-// place of the leaf, which a hit puts there. It returns false, and has done nothing,
-// if there is no hit: the leaf has to be parsed then, and Verify be asked.
+// place of the leaf. It returns false, and has done nothing, if there is no hit: the
+// leaf has to be parsed then, and Verify be asked.
 func (c *Cache) Recall(leaf []byte, chain []*x509.Certificate, role certpath.Role, scope *Scope, snap *trust.Snapshot) (Verdict, bool) {
 	if c.accepted == nil || c.closed.Load() {
 		return Verdict{}, false
@@ -207,7 +216,6 @@ func (c *Cache) Recall(leaf []byte, chain []*x509.Certificate, role certpath.Rol
 	if !e.live.current(bundle, snap, now) {
 		return Verdict{}, false
 	}
-	chain[0] = e.live.Path.Certificates()[0] // the same octets: they are in the key
 	return c.hit(e, query{chain: chain, role: role, scope: scope, snap: snap, known: c.links}, bundle, now), true
 }
 

@@ -30,13 +30,16 @@ type query struct {
 
 // holding returns q for the holder of path: signatures on it are not checked again,
 // and its copies of certificates take the place of what was presented, so that no
-// second copy will be kept.
+// second copy will be kept. A leaf that is not there is the path's.
 func (q query) holding(path *certpath.Path) query {
 	q.proven = path
 	q.chain = slices.Clone(q.chain)
+	if q.chain[0] == nil {
+		q.chain[0] = path.ParseLeaf()
+	}
 	for i, c := range q.chain {
-		if held := slices.IndexFunc(path.Certificates(), c.Equal); held >= 0 {
-			q.chain[i] = path.Certificates()[held]
+		if held := slices.IndexFunc(path.Issuers(), c.Equal); held >= 0 {
+			q.chain[i] = path.Issuers()[held]
 		}
 	}
 	return q
@@ -98,7 +101,7 @@ func (q query) validate(id workloadid.ID, bundle *trust.Bundle, now time.Time) (
 	if entry, depth, denied := q.snap.Deny().Find(path.ID(), path.Refs()); denied {
 		return nil, &certpath.Error{
 			Reason: certpath.ReasonDenied,
-			Depth:  presented(q.chain, path.Certificates()[depth]),
+			Depth:  presented(q.chain, path, depth),
 			Found:  entry,
 			Want:   "no entry of the deny-list",
 		}
@@ -106,10 +109,13 @@ func (q query) validate(id workloadid.ID, bundle *trust.Bundle, now time.Time) (
 	return path, nil
 }
 
-// presented returns the index of c in chain, or the length of chain for an anchor
-// that was not presented.
-func presented(chain []*x509.Certificate, c *x509.Certificate) int {
-	if i := slices.IndexFunc(chain, c.Equal); i >= 0 {
+// presented returns the index in chain of the certificate at depth of path, or the
+// length of chain for an anchor that was not presented.
+func presented(chain []*x509.Certificate, path *certpath.Path, depth int) int {
+	if depth == 0 {
+		return 0
+	}
+	if i := slices.IndexFunc(chain, path.Issuers()[depth-1].Equal); i >= 0 {
 		return i
 	}
 	return len(chain)

@@ -55,6 +55,16 @@ func (h *hasher) sumWith(leaf []byte, issuers []*x509.Certificate, role certpath
 	h.state.Sum(h.key[:0])
 }
 
+// sumLink returns the key of a link; see [linkOf].
+func (h *hasher) sumLink(child, parentKey []byte) [sha256.Size]byte {
+	h.state.Reset()
+	h.state.Write(linkTag)
+	h.add(child)
+	h.state.Write(parentKey)
+	h.state.Sum(h.key[:0])
+	return h.key
+}
+
 func (h *hasher) add(der []byte) {
 	binary.BigEndian.PutUint32(h.frame[:], uint32(len(der)))
 	h.state.Write(h.frame[:])

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/binary"
 	"sync"
 
 	"verigate/certpath"
 )
 
 // linkTag separates these hashes from all others.
-const linkTag = "verigate link v1"
+var linkTag = []byte("verigate link v1")
 
 // linkKey names one fact: this certificate is signed by this key.
 type linkKey [sha256.Size]byte
@@ -51,12 +50,9 @@ func (l *links) len() int {
 // changed by anyone, and a signature that was never checked must not profit from
 // one that was.
 func linkOf(child, parent *x509.Certificate) linkKey {
-	content := make([]byte, 0, len(linkTag)+4+len(child.Raw)+len(parent.RawSubjectPublicKeyInfo))
-	content = append(content, linkTag...)
-	content = binary.BigEndian.AppendUint32(content, uint32(len(child.Raw)))
-	content = append(content, child.Raw...)
-	content = append(content, parent.RawSubjectPublicKeyInfo...)
-	return sha256.Sum256(content)
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	return linkKey(h.sumLink(child.Raw, parent.RawSubjectPublicKeyInfo))
 }
 
 // isLinkable reports whether the signature over c may be remembered: only CAs',

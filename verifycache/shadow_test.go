@@ -236,10 +236,13 @@ func TestShadowCostsNoSecondSignature(t *testing.T) {
 	if later == shadow || later.Path.SignatureChecks() != 0 {
 		t.Errorf("%d signature checks by the changed shadow, want a new verdict and 0", later.Path.SignatureChecks())
 	}
-	for i, c := range later.Path.Certificates() {
-		if c != live.Path.Certificates()[i] {
-			t.Errorf("certificate %d of the shadow's path is a copy", i)
+	for i, c := range later.Path.Issuers() {
+		if c != live.Path.Issuers()[i] {
+			t.Errorf("issuer %d of the shadow's path is a copy", i)
 		}
+	}
+	if &later.Path.RawLeaf()[0] != &live.Path.RawLeaf()[0] {
+		t.Error("the leaf of the shadow's path is a copy")
 	}
 }
 

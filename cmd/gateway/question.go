@@ -137,7 +137,8 @@ func judge(chain []*x509.Certificate, role certpath.Role, scope *verifycache.Sco
 	mial := int(verdict.Grade.MIAL)
 	notAfter := verdict.Path.NotAfter().UTC()
 	e.MIAL, e.MAAL, e.NotAfter = &mial, maalText(verdict.Grade), &notAfter
-	for _, c := range verdict.Path.Certificates() {
+	e.Path = append(e.Path, describe(verdict.Path.ParseLeaf()))
+	for _, c := range verdict.Path.Issuers() {
 		e.Path = append(e.Path, describe(c))
 	}
 	return e, verdict
