@@ -414,9 +414,9 @@ func (x *exchange) keepsTraceState() bool {
 	return len(received) > to && string(x.record.Trace.AppendID(id[:0])) == string(received[from:to])
 }
 
-// held takes a response of unknown length in whole, if it fits, because HTTP/1.0
-// has no chunks and is not to hear of any (RFC 9112 §6.1). It reports whether the response can be sent;
-// otherwise another one was made.
+// held takes a response of unknown length in whole, if it fits, because HTTP/1.0 has
+// no chunks and is not to hear of any (RFC 9112 §6.1). It reports whether the response
+// can be sent; otherwise another one was made.
 func (x *exchange) held() bool {
 	response := &x.ctx.Response
 	if !response.IsBodyStream() {

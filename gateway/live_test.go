@@ -596,13 +596,16 @@ func (s anySession) Get(string) (*tls.ClientSessionState, bool) { return s.sessi
 
 func (s anySession) Put(_ string, session *tls.ClientSessionState) { s.sessions.Put("", session) }
 
+// withTickets lets sessions be resumed.
+func withTickets(t *testing.T) func(*gateway.ListenerOptions) {
+	return func(o *gateway.ListenerOptions) { o.TLS.Tickets = must(tlsterm.NewTickets(tlsterm.TicketOptions{}))(t) }
+}
+
 // Test 5: a session is of one listener and server name, and ends with the trust in
 // its client; what resumes it is a caller like any other.
 func TestSessionsEndWithTrust(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setting{listener: func(o *gateway.ListenerOptions) {
-		o.TLS.Tickets = must(tlsterm.NewTickets(tlsterm.TicketOptions{}))(t)
-	}})
+	w := newWorld(t, setting{listener: withTickets(t)})
 	config := w.config(w.issue(cartID).TLS(), "catalog.example")
 	config.ClientSessionCache = anySession{tls.NewLRUClientSessionCache(1)}
 	connect := func(sni string) *client {
@@ -640,9 +643,7 @@ func TestSessionsEndWithTrust(t *testing.T) {
 // agreed on is of no consequence for what may be asked.
 func TestSessionsAreAlikeForBothVersions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setting{listener: func(o *gateway.ListenerOptions) {
-		o.TLS.Tickets = must(tlsterm.NewTickets(tlsterm.TicketOptions{}))(t)
-	}})
+	w := newWorld(t, setting{listener: withTickets(t)})
 	config := w.config(w.issue(checkoutID).TLS(), "pay.example")
 	config.ClientSessionCache = anySession{tls.NewLRUClientSessionCache(1)}
 	const version10 = "GET /v1/x HTTP/1.0\r\nHost: pay.example\r\nConnection: keep-alive\r\n\r\n"

@@ -392,26 +392,24 @@ type waiterList struct {
 	n              int
 }
 
-func (l *waiterList) push(w *waiter) {
-	w.older, w.newer = l.newest, nil
-	if l.newest != nil {
-		l.newest.newer = w
+func (l *waiterList) push(w *waiter) { l.insert(l.newest, w, nil) }
+
+// pushAhead adds w as if it were the oldest.
+func (l *waiterList) pushAhead(w *waiter) { l.insert(nil, w, l.oldest) }
+
+// insert puts w between two neighbours; nil is an end of the list.
+func (l *waiterList) insert(older, w, newer *waiter) {
+	w.older, w.newer = older, newer
+	if older != nil {
+		older.newer = w
 	} else {
 		l.oldest = w
 	}
-	l.newest = w
-	l.n++
-}
-
-// pushAhead adds w as if it were the oldest.
-func (l *waiterList) pushAhead(w *waiter) {
-	w.older, w.newer = nil, l.oldest
-	if l.oldest != nil {
-		l.oldest.older = w
+	if newer != nil {
+		newer.older = w
 	} else {
 		l.newest = w
 	}
-	l.oldest = w
 	l.n++
 }
 

@@ -199,9 +199,9 @@ func (s *socket) pause() error {
 const patientFor = 10 * time.Millisecond
 
 // promptBursts is how many bursts a handshake may have before it counts as a beginner
-// again. Usual ones take two, and some more if a flight arrives in pieces. A client that sends octet by
-// octet would otherwise go first thousands of times, and a few hundred of those keep every
-// beginner out.
+// again. Usual ones take two, and some more if a flight arrives in pieces. A client that
+// sends octet by octet would otherwise go first thousands of times, and a few hundred of
+// those keep every beginner out.
 const promptBursts = 16
 
 // enter takes the token for a burst of the handshake; see [Limiter.acquire] about polled.

@@ -9,19 +9,17 @@ import (
 
 // exchange sends the request and receives the response header, at the moment that
 // it returns as answered. If it succeeds, c and b are disposed of when the response
-// has been read; if it fails, they are still the caller's, and again says whether the
-// request may be sent on another connection. unread says that the request's body was
+// has been read; if it fails or panics, c is given up and b still the caller's. again says
+// whether the request may be sent on another connection, and unread that the request's body was
 // not read to its end.
 //
 // The clock is read once, when the response is there: to read it takes as long as to
 // parse half of a header.
 func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bool, answered time.Time, err *Error) {
-	over := false
+	done := false
 	defer func() {
-		if !over { // a panic: whoever recovers from it knows nothing of c, whose place would be taken for good
-			c.detach()
-			c.close()
-			c.u.leave(c.e)
+		if !done { // also after a panic: whoever recovers from it knows nothing of c
+			c.abandon()
 		}
 	}()
 	r, resp := &b.request, call.Response
@@ -47,14 +45,15 @@ func (c *conn) exchange(b *buffers, call *Call, now time.Time) (unread, again bo
 			err = c.fault(ReasonUntrusted, errDistrusted) // since it was asked
 		}
 	}
-	over = true
 	unread = r.stream != nil
 	if err != nil {
 		untouched := c.wire.sent == sent
 		again = c.reused && !c.answered && err.Reason == ReasonClosed && (untouched || whole && r.idempotent)
 		return unread, again, answered, err
 	}
-	return unread, false, answered, c.receive(b, call, answered)
+	err = c.receive(b, call, answered)
+	done = err == nil
+	return unread, false, answered, err
 }
 
 // maxHeld bounds what a connection keeps of a request beyond its buffers.
@@ -125,6 +124,13 @@ func (c *conn) readEarly(in *bufio.Reader, resp *fasthttp.Response, now time.Tim
 		}
 	}
 	return resp.StatusCode() >= fasthttp.StatusBadRequest, nil
+}
+
+// abandon ends an exchange that failed.
+func (c *conn) abandon() {
+	c.detach()
+	c.close()
+	c.u.leave(c.e)
 }
 
 // dispose ends an exchange. c is pooled if keep is set and nothing arrived that

@@ -224,9 +224,6 @@ func (u *Upstream) try(b *buffers, call *Call, result *Result, start time.Time) 
 			return nil
 		}
 		now = time.Now()
-		c.detach()
-		c.close()
-		u.leave(e)
 		if abort.Aborted() {
 			again, err = false, c.fault(ReasonClosed, ErrAborted)
 		}

@@ -56,7 +56,7 @@ func (r *rig) idly(ctx context.Context, s scenario) error {
 
 // held opens connections up to each of counts and reads the memory each time.
 func (r *rig) held(ctx context.Context, i *instance, counts []int, identities string, m report.Measurement) error {
-	if err := r.warm(ctx, i, load.Job{Kind: load.Handshake, Workers: closedWorkers}); err != nil {
+	if err := r.warm(ctx, i, load.Job{Kind: load.Handshake}); err != nil {
 		return err
 	}
 	before, err := r.memory(ctx, i)

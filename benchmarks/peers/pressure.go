@@ -35,7 +35,7 @@ func (r *rig) flooded(ctx context.Context, s scenario) error {
 	}
 	probe := load.Job{Kind: load.KeepAlive, Identities: file, Workers: probes, Held: true, Apart: true,
 		Rate: probes / probeInterval.Seconds(), Duration: r.span}
-	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: closedWorkers}, func(i *instance, like report.Measurement) error {
+	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake}, func(i *instance, like report.Measurement) error {
 		// Before the flood, which might not let them in.
 		established, err := r.generator.Play(ctx, r.job(i, load.Job{Kind: load.Hold, Identities: file, Workers: probes}))
 		if err != nil || established.Failures > 0 {
@@ -58,7 +58,7 @@ func (r *rig) besieged(ctx context.Context, s scenario) error {
 	if err != nil {
 		return err
 	}
-	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake, Workers: closedWorkers}, func(i *instance, like report.Measurement) error {
+	return r.visits(ctx, s, r.server, load.Job{Kind: load.Handshake}, func(i *instance, like report.Measurement) error {
 		come := load.Job{Kind: load.Handshake, Identities: file, Once: true, Rate: newPerSecondInFlood, Duration: r.span,
 			Workers: 10 * newPerSecondInFlood} // each may wait for ten seconds
 		return r.probe(ctx, i, func() load.Job {
@@ -212,7 +212,7 @@ func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (perSec float
 	last := job
 	last.Workers, last.Once, last.Last = 1, true, 1
 	if result, err := r.generator.Play(ctx, r.job(i, last)); err != nil || result.Operations == 0 {
-		return 0, false, errors.Join(err, fmt.Errorf("it does not answer after an overload: %s", result.Failure))
+		return 0, false, errors.Join(err, fmt.Errorf("it does not answer a single client: %s", result.Failure))
 	}
 	job.From, job.Until, job.Duration = r.patience/2, 2*r.patience, 2*r.patience
 	result, err := r.generator.Play(ctx, r.job(i, job))

@@ -17,23 +17,23 @@ type scenario struct {
 	set         string   // whose identities; "" is the clients that come back
 }
 
-// closedWorkers is how many workers the steady scenarios have: enough to keep a peer's core
-// busy while the generator's is as busy, since whoever waits for work pays for waking up.
+// closedWorkers is how many workers a closed loop has: enough to keep a peer's core busy
+// while the generator's is as busy, since whoever waits for work pays for waking up.
 const closedWorkers = 64
 
 var scenarios = []scenario{
 	{"handshake_cached", "full handshake and a request, by clients that come back", (*rig).steadily,
-		load.Job{Kind: load.Handshake, Workers: closedWorkers}, ""},
+		load.Job{Kind: load.Handshake}, ""},
 	{"handshake_new_leaf", "the same with a leaf that was not seen before, of a known issuer", (*rig).steadily,
-		load.Job{Kind: load.Handshake, Workers: closedWorkers, Once: true}, "leaf"},
+		load.Job{Kind: load.Handshake, Once: true}, "leaf"},
 	{"handshake_new", "the same with everything new, intermediates included", (*rig).steadily,
-		load.Job{Kind: load.Handshake, Workers: closedWorkers, Once: true}, "chain"},
+		load.Job{Kind: load.Handshake, Once: true}, "chain"},
 	{"handshake_resumed", "resumed handshake and a request", (*rig).steadily,
-		load.Job{Kind: load.Resume, Workers: closedWorkers}, ""},
+		load.Job{Kind: load.Resume}, ""},
 	{"keepalive_1k", "request for 1 KiB over connections that stay", (*rig).steadily,
-		load.Job{Kind: load.KeepAlive, Workers: closedWorkers}, ""},
+		load.Job{Kind: load.KeepAlive}, ""},
 	{"keepalive_64k", "request for 64 KiB over connections that stay", (*rig).steadily,
-		load.Job{Kind: load.KeepAlive, Workers: closedWorkers, Path: "/64k", Body: 64 << 10}, ""},
+		load.Job{Kind: load.KeepAlive, Path: "/64k", Body: 64 << 10}, ""},
 	{"idle", "memory of idle connections", (*rig).idly, load.Job{}, ""},
 	{"flood", "latency of established connections under a flood of ClientHellos", (*rig).flooded, load.Job{}, ""},
 	{"newcomers", "latency of new clients under the same flood", (*rig).besieged, load.Job{}, ""},
@@ -71,7 +71,7 @@ func (r *rig) warm(ctx context.Context, i *instance, job load.Job) error {
 	if job.Identities, err = r.identities("client", r.clients, false); err != nil {
 		return err
 	}
-	job.Once, job.Duration = false, r.warmUp
+	job.Workers, job.Once, job.Duration = closedWorkers, false, r.warmUp
 	job = r.job(i, job)
 	job.Peer = 0 // nothing of it is measured, and nginx may not have forked its worker yet
 	result, err := r.generator.Play(ctx, job)

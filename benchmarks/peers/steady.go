@@ -149,7 +149,7 @@ func (r *rig) turn(ctx context.Context, i *instance, job load.Job) (load.Result,
 func (r *rig) jobs(s scenario, rate float64) (closed []load.Job, paced load.Job, err error) {
 	job := s.job
 	turns := max(1, int(math.Round(r.span.Seconds()/slice.Seconds())))
-	job.Duration = r.span / time.Duration(turns)
+	job.Workers, job.Duration = closedWorkers, r.span/time.Duration(turns)
 	each := int(newPerSecond * job.Duration.Seconds())
 	name, n := "client", r.clients
 	if s.job.Once {
