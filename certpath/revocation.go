@@ -10,31 +10,34 @@ import (
 )
 
 // CheckRevocation looks every certificate of path but its anchor up in the CRLs of
-// bundle (REV-03, RFC 5280 §6.3.3). It returns nil when all are known not to be
-// revoked, or when the bundle has no CRLs to ask. Else the error has
-// [ReasonRevoked], [ReasonRevocationUnknown] or [ReasonRevocationStale], and its
-// Depth is an index into the path.
+// bundle (REV-03, RFC 5280 §6.3.3). It returns [ReasonNone] when all are known not to be
+// revoked, or when the bundle has no CRLs to ask. Else the reason is
+// [ReasonRevoked], [ReasonRevocationUnknown] or [ReasonRevocationStale], and depth an
+// index into the path.
 //
-// [Verifier.Verify] calls it; whoever keeps a path calls it again whenever the
-// path is used. That costs a look-up per certificate and does not allocate unless
-// it fails, except for the first certificate of an issuer after a CRL has changed:
-// then the CRL's signature is checked.
-func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) *Error {
+// [Verifier.Verify] asks the same; whoever keeps a path calls CheckRevocation whenever
+// the path is used, also for callers that were revoked and go on knocking, and after a
+// list has revoked a fleet. So there are no words for the fault; [ExplainRevocation] has
+// them. It costs a look-up per certificate and does not allocate, except for the first
+// certificate of an issuer after a CRL has changed: then the CRL's signature is checked.
+func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) (reason Reason, depth int) {
 	if path.IsZero() || bundle == nil {
-		return &Error{Reason: ReasonRevocationUnknown, Found: "no path or no bundle to judge it by"}
+		return ReasonRevocationUnknown, 0
 	}
 	if bundle.CRLs() == nil {
-		return nil
+		return ReasonNone, 0
 	}
 	r := revocationOf(path, bundle, now)
-	return r.check()
+	worst, depth, _ := r.worst()
+	return worst.reason(), depth
 }
 
 // revocation asks the CRLs of one origin about the certificates of one path.
 type revocation struct {
 	set     *trust.CRLSet
 	leaf    trust.CRLSubject
-	rawLeaf []byte // in DER
+	rawLeaf []byte            // in DER
+	parsed  *x509.Certificate // the leaf, if it is at hand
 	issuers []*x509.Certificate
 	refs    []trust.CertRef // leaf first
 	now     time.Time
@@ -77,7 +80,7 @@ func (b *builder) checkRevocation() *Error {
 	}
 	leaf := b.path[0]
 	r := revocation{
-		set: set, leaf: trust.SubjectOf(leaf), rawLeaf: leaf.Raw, issuers: b.path[1:],
+		set: set, leaf: trust.SubjectOf(leaf), parsed: leaf, issuers: b.path[1:],
 		refs: refs, now: b.now, skew: b.skew,
 	}
 	fault := r.check()
@@ -101,20 +104,25 @@ func (r *revocation) subject(depth int) trust.CRLSubject {
 	return trust.SubjectOf(r.issuers[depth-1])
 }
 
-// check returns the fault that weighs most: a certificate that is revoked, else the
-// lowest one that is not known not to be.
+// check returns the fault that weighs most.
 func (r *revocation) check() *Error {
-	worst, at, says := statusGood, 0, (*trust.CRL)(nil)
-	for depth := range r.asked() {
-		if status, crl := r.status(depth); status > worst {
-			worst, at, says = status, depth, crl
-		}
-	}
+	worst, at, says := r.worst()
 	if worst == statusGood {
 		return nil
 	}
 	words := *r // what makes words escapes, which nobody shall pay for who needs none
 	return words.fault(worst, at, says)
+}
+
+// worst returns the status that weighs most, of which certificate it is and the CRL that
+// it rests on: of one that is revoked, else of the lowest that is not known not to be.
+func (r *revocation) worst() (worst status, at int, says *trust.CRL) {
+	for depth := range r.asked() {
+		if status, crl := r.status(depth); status > worst {
+			worst, at, says = status, depth, crl
+		}
+	}
+	return worst, at, says
 }
 
 // status is what is known of a certificate. What is worse comes later; between stale
@@ -127,6 +135,20 @@ const (
 	statusUnknown               // no CRL covers it
 	statusRevoked               // a CRL lists it
 )
+
+// reason returns why a certificate of the status is not accepted.
+func (s status) reason() Reason {
+	switch s {
+	case statusGood:
+		return ReasonNone
+	case statusStale:
+		return ReasonRevocationStale
+	case statusRevoked:
+		return ReasonRevoked
+	case statusUnknown:
+	}
+	return ReasonRevocationUnknown
+}
 
 // finding is what comes of one CRL for one certificate.
 type finding uint8

@@ -89,8 +89,11 @@ func (r *revocation) says(crl *trust.CRL, depth int, f finding) string {
 
 // certificate is the one at depth, for words about it.
 func (r *revocation) certificate(depth int) *x509.Certificate {
-	if depth > 0 {
+	switch {
+	case depth > 0:
 		return r.issuers[depth-1]
+	case r.parsed != nil:
+		return r.parsed
 	}
 	return parsedAgain(r.rawLeaf)
 }
@@ -102,14 +105,14 @@ func (r *revocation) fault(s status, depth int, says *trust.CRL) *Error {
 	switch s {
 	case statusRevoked:
 		return &Error{
-			Reason: ReasonRevoked,
+			Reason: s.reason(),
 			Depth:  depth,
 			Found:  "serial number " + cert.SerialNumber.Text(16) + ", which " + says.String() + " " + r.says(says, depth, foundListed),
 			Want:   "a certificate that its issuer has not revoked",
 		}
 	case statusStale:
 		return &Error{
-			Reason: ReasonRevocationStale,
+			Reason: s.reason(),
 			Depth:  depth,
 			Found:  says.String() + ", which covers " + subjectOf(cert),
 			Want:   "a CRL that is in force at " + r.now.UTC().Format(time.RFC3339),
@@ -118,7 +121,7 @@ func (r *revocation) fault(s status, depth int, says *trust.CRL) *Error {
 	case statusGood, statusUnknown:
 	}
 	return &Error{
-		Reason: ReasonRevocationUnknown,
+		Reason: s.reason(),
 		Depth:  depth,
 		Found:  r.whyUnknown(depth),
 		Want:   "a CRL signed by the key of " + issuerOf(cert) + " that covers " + subjectOf(cert),

@@ -139,7 +139,7 @@ func (a *answer) isClear(bundle *trust.Bundle, deny *trust.DenyList, now time.Ti
 	if l := a.looked.Load(); l != nil && l.crls == crls.Digest() && l.deny == deny.Digest() && l.span.contains(now) {
 		return true
 	}
-	if certpath.CheckRevocation(a.Path, bundle, now) != nil {
+	if reason, _ := certpath.CheckRevocation(a.Path, bundle, now); reason != certpath.ReasonNone {
 		return false
 	}
 	if _, _, denied := deny.Find(a.Path.ID(), a.Path.Refs()); denied {
