@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"verigate/devpki"
+	"verigate/trust"
 )
 
 // inMessage returns c as crypto/tls parses it, within a larger message, and the message.
@@ -72,6 +73,40 @@ func TestAPathHoldsOnToNoHandshakeMessage(t *testing.T) {
 				t.Errorf("the path's leaf is %+v, want %+v", got.ParseLeaf(), issued[0])
 			}
 		})
+	}
+}
+
+// What a path keeps for CRLs is what the leaf itself would have been asked about.
+func TestAPathAsksCRLsWhatItsLeafWould(t *testing.T) {
+	t.Parallel()
+	f := fixture{t}
+	for _, tt := range []struct {
+		name  string
+		chain func(*question) []*x509.Certificate
+	}{
+		{"a leaf", func(q *question) []*x509.Certificate { return q.chain }},
+		{"one with distribution points", func(q *question) []*x509.Certificate {
+			return f.leaf(q.issuing, devpki.LeafOptions{Edit: func(c *x509.Certificate) {
+				c.CRLDistributionPoints = []string{"http://crl.example/1", "http://crl.example/2"}
+			}})
+		}},
+		{"a CA", func(q *question) []*x509.Certificate {
+			return []*x509.Certificate{f.intermediate(q.issuing, "below", nil).Certificate, q.issuing.Certificate}
+		}},
+	} {
+		q := f.accepted()
+		q.verifier.Profile, q.chain = ProfilePKIX, tt.chain(q)
+		path, err := q.ask()
+		if err != nil {
+			t.Fatalf("%s: Verify: %v", tt.name, err)
+		}
+		got, want := revocationOf(path, q.bundle, q.now), trust.SubjectOf(q.chain[0])
+		if !reflect.DeepEqual(got.leaf, want) {
+			t.Errorf("%s: CRLs are asked about %+v, want %+v", tt.name, got.leaf, want)
+		}
+		if c := got.certificate(0); !c.Equal(q.chain[0]) {
+			t.Errorf("%s: words are about %v, want the leaf", tt.name, c.Subject)
+		}
 	}
 }
 

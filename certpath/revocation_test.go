@@ -460,7 +460,7 @@ func TestExplainRevocation(t *testing.T) {
 			t.Errorf("the lists say:\n%s\nwant %q once", all, want)
 		}
 	}
-	if ca.Fault != nil || ca.Depth != 1 || len(ca.CRLs) != 1 || !ca.CRLs[0].Counts || ca.CRLs[0].Says != "does not list it" {
+	if ca.Fault != nil || ca.Depth != 1 || ca.Subject != subjectOf(q.issuing.Certificate) || len(ca.CRLs) != 1 || !ca.CRLs[0].Counts || ca.CRLs[0].Says != "does not list it" {
 		t.Errorf("the issuing CA: %+v, want it cleared by one list", ca)
 	}
 }

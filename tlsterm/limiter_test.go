@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -507,6 +508,39 @@ func TestNobodyWaitsForABellThatIsNotRung(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// A list is the same from either end, whoever comes and goes where.
+func TestWaiterListIsInOrderFromBothEnds(t *testing.T) {
+	t.Parallel()
+	var l waiterList
+	var want []*waiter // oldest first
+	random := rand.New(rand.NewPCG(1, 2))
+	for step := range 1000 {
+		switch at := random.IntN(4); {
+		case at == 0:
+			want = append(want, new(waiter))
+			l.push(want[len(want)-1])
+		case at == 1:
+			want = append([]*waiter{new(waiter)}, want...)
+			l.pushAhead(want[0])
+		case len(want) > 0:
+			i := random.IntN(len(want))
+			l.remove(want[i])
+			want = slices.Delete(want, i, i+1)
+		}
+		var up, down []*waiter
+		for w := l.oldest; w != nil && len(up) <= len(want); w = w.newer {
+			up = append(up, w)
+		}
+		for w := l.newest; w != nil && len(down) <= len(want); w = w.older {
+			down = append(down, w)
+		}
+		slices.Reverse(down)
+		if l.n != len(want) || !slices.Equal(up, want) || !slices.Equal(down, want) {
+			t.Fatalf("step %d: %d waiters, from the oldest %p, from the newest %p, want %p", step, l.n, up, down, want)
 		}
 	}
 }

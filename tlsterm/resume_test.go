@@ -539,6 +539,35 @@ func TestVerdictOfATicketIsNotUsedForAnotherSnapshot(t *testing.T) {
 	})
 }
 
+// The verdict of a ticket is of one chain, whatever crypto/tls says was the session's.
+func TestVerdictOfATicketIsNotUsedForAnotherChain(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, h *house) {
+		l, r := h.open(t, nil)
+		h.arrive(t, l, r)
+		a := &attempt{l: l, welcome: l.welcome.Load()}
+		session, err := a.unwrap(h.visits.ticket(t), tls.ConnectionState{Version: h.version, ServerName: "gateway.test"})
+		if session == nil || err != nil {
+			t.Fatalf("unwrap() = %v, %v, want a session", session, err)
+		}
+		own, snapshot := a.offer.presented(), h.store.Load()
+		if !a.offer.answers(own, snapshot) {
+			t.Fatal("answers() = false for the session's own chain")
+		}
+		other := h.workload(t, checkout+"2").Chain[0]
+		for claim, chain := range map[string][]*x509.Certificate{
+			"another leaf":         slices.Concat([]*x509.Certificate{other}, own[1:]),
+			"another issuer":       slices.Concat(own[:1], []*x509.Certificate{other}, own[2:]),
+			"one certificate more": slices.Concat(own, []*x509.Certificate{other}),
+			"one fewer":            own[:len(own)-1],
+		} {
+			if a.offer.answers(chain, snapshot) {
+				t.Errorf("%s: answers() = true", claim)
+			}
+		}
+	})
+}
+
 // Replicas share secrets, and nothing else.
 func TestReplicasOpenEachOthersTickets(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,16 @@ func keyOf(chain []*x509.Certificate, role certpath.Role, scope *Scope) chainKey
 // octets stands for a certificate where only its DER counts.
 func octets(der []byte) *x509.Certificate { return &x509.Certificate{Raw: der} }
 
+// The layout of a link in docs/cache-key.md, written out.
+func TestLinkIsTheDocumentedHash(t *testing.T) {
+	t.Parallel()
+	parent := &x509.Certificate{RawSubjectPublicKeyInfo: []byte("key")}
+	want := linkKey(sha256.Sum256([]byte("verigate link v1" + "\x00\x00\x00\x05child" + "key")))
+	if got := linkOf(octets([]byte("child")), parent); got != want {
+		t.Errorf("linkOf() = %x, want %x", got, want)
+	}
+}
+
 // The layout in the package comment and in docs/cache-key.md, written out.
 func TestKeyIsTheDocumentedHash(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package verifycache
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"testing"
@@ -37,6 +38,41 @@ func TestRejudgeChecksNoSignatureAgain(t *testing.T) {
 		}
 		if v := w.rejudge(nil, w.leaf(t, prod+"/b")); !v.Accepted() || v.Path.SignatureChecks() == 0 {
 			t.Errorf("%s: %s without a proven path, want acceptance after signature checks", tt.claim, describe(v))
+		}
+	}
+}
+
+// A connection keeps no parsed leaf: what is judged in its place is that of the path which
+// it was accepted by, and nobody else's.
+func TestRejudgeTakesTheLeafFromThePath(t *testing.T) {
+	t.Parallel()
+	for _, disabled := range []bool{false, true} {
+		w := newWorld(t, Options{})
+		a, b := w.leaf(t, prod+"/a"), w.leaf(t, prod+"/b")
+		proven := [2]*certpath.Path{w.prove(t, a).Path, w.prove(t, b).Path}
+		if disabled {
+			w.cache = open(t, Options{Disabled: true, Now: w.clock.Now})
+		}
+		shared := withoutLeaf(a) // the two have their issuers in common
+		for _, changed := range []bool{false, true} {
+			if changed {
+				set := w.crls(t, trust.CRLOptions{}, b[0])
+				w.trusting(t, func(o *trust.BundleOptions) { o.NotBeforeSkew, o.CRLs = time.Second, set })
+			}
+			v := w.rejudge(proven[0], shared)
+			if !v.Accepted() || v.ID.String() != prod+"/a" || !bytes.Equal(v.Path.RawLeaf(), a[0].Raw) || v.Path.SignatureChecks() != 0 && v.Path != proven[0] {
+				t.Errorf("disabled %v, changed %v: %s for a", disabled, changed, describe(v))
+			}
+			want := certpath.ReasonNone
+			if changed {
+				want = certpath.ReasonRevoked
+			}
+			if v := w.rejudge(proven[1], shared); v.ID.String() != prod+"/b" || reasonOf(v) != want {
+				t.Errorf("disabled %v, changed %v: %s for b, want %v", disabled, changed, describe(v), want)
+			}
+		}
+		if shared[0] != nil {
+			t.Errorf("disabled %v: Rejudge puts a leaf into the chain", disabled)
 		}
 	}
 }
@@ -104,7 +140,7 @@ func TestRoundOverAllConnections(t *testing.T) {
 		t.Helper()
 		before := w.cache.Stats()
 		for i := range open {
-			v := w.rejudge(paths[i], chains[i])
+			v := w.rejudge(paths[i], withoutLeaf(chains[i]))
 			if v.Outcome != want || !v.Accepted() {
 				t.Fatalf("connection %d: %s, want acceptance by %v", i, describe(v), want)
 			}

@@ -443,6 +443,15 @@ func TestHitDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("a hit by DER allocates %v times, want 0", n)
 	}
+	proven := w.verify(chain).Path
+	presented[0] = nil
+	if n := testing.AllocsPerRun(1000, func() {
+		if v := w.rejudge(proven, presented); v.Outcome != Hit {
+			t.Fatalf("outcome %v", v.Outcome)
+		}
+	}); n != 0 {
+		t.Errorf("a hit by an open connection allocates %v times, want 0: its leaf need not be parsed", n)
+	}
 }
 
 // A session that knows its leaf in DER gets the hit, and whatever is none leaves no trace.
