@@ -90,8 +90,9 @@ type Verifier struct {
 	// Links may be nil: every signature is checked then.
 	Links Links
 	// Proven is a path that was accepted earlier, for judging its holder anew: the
-	// signatures between its certificates, the leaf's included, are known to be good.
-	// Everything else is judged afresh. It may be nil.
+	// signatures between its certificates, the leaf's included, are known to be good, and
+	// a path with the same leaf shares its octets. Everything else is judged afresh. It
+	// may be nil.
 	Proven *Path
 	// Trace, if set, is called with each step of the decision, in order and on
 	// the caller's goroutine.

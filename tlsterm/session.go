@@ -128,8 +128,8 @@ func decodeSession(b []byte, known *issuers) (*session, bool) {
 
 // parseLeaf completes the chain of a session that was decoded.
 func (s *session) parseLeaf() bool {
-	// A copy: the certificate may be remembered for long, and what lies next to it is a
-	// secret of the session.
+	// A copy: what lies next to it is a secret of the session, which nobody shall keep who
+	// keeps the certificate.
 	c, err := x509.ParseCertificate(bytes.Clone(s.leaf))
 	if err != nil {
 		return false

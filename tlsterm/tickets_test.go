@@ -316,7 +316,8 @@ func TestSessionsSurviveEncoding(t *testing.T) {
 	if !ok || !got.parseLeaf() || !got.since.Equal(s.since) || !bytes.Equal(got.state, s.state) || !slices.EqualFunc(got.chain, s.chain, (*x509.Certificate).Equal) {
 		t.Fatalf("decodeSession() = %+v, %v, want what was encoded", got, ok)
 	}
-	// Certificates are remembered for long, and must not keep a session's secret with them.
+	// CAs' certificates are remembered for long, and no certificate must keep a session's
+	// secret with it.
 	buffer := bytes.Clone(b)
 	kept, _ := decodeSession(buffer, &known)
 	kept.parseLeaf()

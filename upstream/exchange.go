@@ -9,9 +9,9 @@ import (
 
 // exchange sends the request and receives the response header, at the moment that
 // it returns as answered. If it succeeds, c and b are disposed of when the response
-// has been read; if it fails or panics, c is given up and b still the caller's. again says
-// whether the request may be sent on another connection, and unread that the request's body was
-// not read to its end.
+// has been read; if it fails or panics, c is given up and b still the caller's. again
+// says whether the request may be sent on another connection, and unread that the
+// request's body was not read to its end.
 //
 // The clock is read once, when the response is there: to read it takes as long as to
 // parse half of a header.
@@ -75,7 +75,7 @@ func (c *conn) sendRest(b *buffers, resp *fasthttp.Response) *Error {
 	for r.stream != nil {
 		var err error
 		if r.out, err = r.more(r.out[:0]); err != nil {
-			// Not a word more, and no terminator: the caller closes c.
+			// Not a word more, and no terminator: exchange closes c.
 			return c.fault(ReasonRequestBody, err)
 		}
 		if len(r.out) == 0 {

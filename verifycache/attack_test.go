@@ -369,8 +369,8 @@ func TestConcurrentUse(t *testing.T) {
 				chain := chains[(g+i*5)%len(chains)]
 				v := w.cache.Verify(chain, certpath.RoleClient, w.scope, store.Load())
 				w.cache.Remember(&v)
-				if v.Accepted() && !bytes.Equal(v.Path.RawLeaf(), chain[0].Raw) && v.Outcome == Miss {
-					t.Error("a fresh verdict is about another chain")
+				if v.Accepted() && !bytes.Equal(v.Path.RawLeaf(), chain[0].Raw) {
+					t.Errorf("a verdict by %v is about another chain", v.Outcome)
 				}
 				if g == 0 && i%10 == 0 {
 					store.Publish(snaps[i/10%2])

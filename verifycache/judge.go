@@ -20,7 +20,7 @@ type query struct {
 	scope *Scope
 	snap  *trust.Snapshot
 
-	// What saves signature checks, and nothing else. Both may be nil.
+	// What saves signature checks and copies, and changes no verdict. Both may be nil.
 	known  certpath.Links
 	proven *certpath.Path
 

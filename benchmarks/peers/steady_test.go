@@ -23,7 +23,7 @@ func TestSlicesAreThePartsOfARound(t *testing.T) {
 		slices int
 	}{{time.Second, false, 5}, {time.Second, true, 5}, {500 * time.Millisecond, true, 3}, {50 * time.Millisecond, true, 1}} {
 		r := &rig{options: options{span: tt.span, clients: 10}, sets: map[string]string{"client": "clients", "leaf": "leaves"}}
-		closed, paced, err := r.jobs(scenario{set: "leaf", job: load.Job{Kind: load.Handshake, Workers: 2, Once: tt.once}}, 100)
+		closed, paced, err := r.jobs(scenario{set: "leaf", job: load.Job{Kind: load.Handshake, Once: tt.once}}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
