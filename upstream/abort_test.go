@@ -125,6 +125,28 @@ func TestLateAbortHarmsNobody(t *testing.T) {
 	}
 }
 
+// A connection that failed leaves the Abort for what follows: the same request on another
+// connection, and the next one.
+func TestAbortServesWhatFollowsAFailure(t *testing.T) {
+	t.Parallel()
+	ln := script(t, func(_ int, c net.Conn, in *bufio.Reader) {
+		readRequest(in)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		readRequest(in) // and hangs up
+	})
+	u := open(t, plainOptions(ln.addr()))
+	var abort Abort
+	for i := range 3 {
+		result, err := call(t, u, &abort)
+		if err != nil || abort.Aborted() {
+			t.Fatalf("request %d: Forward() = %v after %d attempts, want an answer", i, err, result.Attempts)
+		}
+		if want := min(i, 1) + 1; result.Attempts != want || int(ln.accepted.Load()) != i+1 {
+			t.Errorf("request %d: %d attempts, %d connections, want %d and %d", i, result.Attempts, ln.accepted.Load(), want, i+1)
+		}
+	}
+}
+
 // Whenever an Abort comes, the next caller gets an answer: no aborted connection
 // goes back to the pool.
 func TestAbortAtAnyMoment(t *testing.T) {
