@@ -48,29 +48,39 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	core := cores[len(cores)-1]
-	stop := watch(t, core)
-	const taken = 20 * time.Millisecond
-	failed := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		back, err := comeFirst(core)
-		if err == nil {
-			for began := monotonic(); monotonic()-began < taken; {
-			}
-			back()
+	const taken, attempts = 20 * time.Millisecond, 20 // others come first as well, and share the core then
+	var longest time.Duration
+	for range attempts {
+		stop := watch(t, core)
+		failed := make(chan error)
+		go func() { failed <- take(core, taken) }()
+		if err := <-failed; err != nil {
+			t.Fatal(err)
 		}
-		failed <- err
-	}()
-	if err := <-failed; err != nil {
-		t.Fatal(err)
+		if longest = max(longest, stop()); longest >= taken/2 {
+			break
+		}
 	}
-	if longest := stop(); longest < taken/2 {
+	if longest < taken/2 {
 		t.Errorf("the core was taken for %v, and stood still for %v", taken, longest)
 	}
 	if _, err := Watch(1 << 20); err == nil {
 		t.Error("a core that does not exist was watched")
 	}
+}
+
+// take keeps a core to itself for so long.
+func take(core int, d time.Duration) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	back, err := comeFirst(core)
+	if err != nil {
+		return err
+	}
+	for began := monotonic(); monotonic()-began < d; {
+	}
+	back()
+	return nil
 }
 
 // TestWatchEndsNobody: whatever was started by a thread that comes to watch lives on.
