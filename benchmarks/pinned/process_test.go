@@ -44,6 +44,10 @@ func do(what string) error {
 		raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 		fmt.Println(20 - raw) // the system call's, which is never negative
 		return err
+	case "take":
+		err := take(taken)
+		fmt.Println("taken")
+		return err
 	case "child":
 		c := exec.Command("/proc/self/exe")
 		c.Env = append(os.Environ(), "PINNED_TEST=stubborn")
