@@ -20,8 +20,8 @@ import (
 // shared. What it proves holds from [Path.NotBefore] to [Path.NotAfter], and
 // only while none of [Path.Refs] is on a deny-list.
 //
-// Of the leaf it keeps the octets and what is asked about again: parsed, a certificate
-// takes four times as much, and there may be as many paths as workloads.
+// Of the leaf it keeps the octets and what is asked about again: parsed, it would be the
+// larger part of a path, and there may be as many paths as workloads.
 type Path struct {
 	id         workloadid.ID
 	role       Role
@@ -51,16 +51,13 @@ func (p *Path) Role() Role { return p.role }
 // RawLeaf returns the certificate of the workload, in DER. It is not to be modified.
 func (p *Path) RawLeaf() []byte { return p.leaf }
 
-// ParseLeaf parses the certificate of the workload anew, which takes some 10 µs.
-func (p *Path) ParseLeaf() *x509.Certificate { return parsedAgain(p.leaf) }
-
-// parsedAgain returns the certificate in raw, which was parsed when it was judged.
-func parsedAgain(raw []byte) *x509.Certificate {
-	c, err := x509.ParseCertificate(raw)
+// ParseLeaf parses the certificate of the workload anew: nothing for each request.
+func (p *Path) ParseLeaf() *x509.Certificate {
+	leaf, err := x509.ParseCertificate(p.leaf)
 	if err != nil {
-		panic("certpath: a certificate that was judged cannot be parsed: " + err.Error())
+		panic("certpath: a leaf that was judged cannot be parsed: " + err.Error())
 	}
-	return c
+	return leaf
 }
 
 // Issuers returns the rest of the path: the issuer of the leaf first, the anchor last,

@@ -36,8 +36,7 @@ func CheckRevocation(path *Path, bundle *trust.Bundle, now time.Time) (reason Re
 type revocation struct {
 	set     *trust.CRLSet
 	leaf    trust.CRLSubject
-	rawLeaf []byte            // in DER
-	parsed  *x509.Certificate // the leaf, if it is at hand
+	parsed  *x509.Certificate // the leaf, for words about it
 	issuers []*x509.Certificate
 	refs    []trust.CertRef // leaf first
 	now     time.Time
@@ -56,7 +55,6 @@ func revocationOf(path *Path, bundle *trust.Bundle, now time.Time) revocation {
 			Issuer:             path.issuers[0].RawSubject,
 			DistributionPoints: path.leafPoints,
 		},
-		rawLeaf: path.leaf,
 		issuers: path.issuers,
 		refs:    path.refs,
 		now:     now,
@@ -104,7 +102,7 @@ func (r *revocation) subject(depth int) trust.CRLSubject {
 	return trust.SubjectOf(r.issuers[depth-1])
 }
 
-// check returns the fault that weighs most.
+// check returns the fault that weighs most. It needs the parsed leaf.
 func (r *revocation) check() *Error {
 	worst, at, says := r.worst()
 	if worst == statusGood {

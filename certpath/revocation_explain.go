@@ -34,6 +34,7 @@ func ExplainRevocation(path *Path, bundle *trust.Bundle, now time.Time) []Revoca
 		return nil
 	}
 	r := revocationOf(path, bundle, now)
+	r.parsed = path.ParseLeaf()
 	explained := make([]RevocationStatus, r.asked())
 	for depth := range explained {
 		e := &explained[depth]
@@ -89,13 +90,10 @@ func (r *revocation) says(crl *trust.CRL, depth int, f finding) string {
 
 // certificate is the one at depth, for words about it.
 func (r *revocation) certificate(depth int) *x509.Certificate {
-	switch {
-	case depth > 0:
-		return r.issuers[depth-1]
-	case r.parsed != nil:
+	if depth == 0 {
 		return r.parsed
 	}
-	return parsedAgain(r.rawLeaf)
+	return r.issuers[depth-1]
 }
 
 // fault explains a status that is not good, of the certificate at depth. says is the

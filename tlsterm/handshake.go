@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"verigate/certpath"
@@ -61,7 +62,7 @@ func (j *judgement) presented() []*x509.Certificate {
 	if len(j.chain) == 0 || j.chain[0] != nil {
 		return j.chain
 	}
-	return append([]*x509.Certificate{j.verdict.Path.ParseLeaf()}, j.chain[1:]...)
+	return slices.Concat([]*x509.Certificate{j.verdict.Path.ParseLeaf()}, j.chain[1:])
 }
 
 // run does the handshake and returns the connection, or ends it and returns nil.
@@ -295,7 +296,7 @@ func (a *attempt) admit(tlsConn *tls.Conn) (*Conn, error) {
 		conn.peer = Peer{path: a.verdict.Path, grade: a.verdict.Grade, snapshot: a.snapshot, until: a.verdict.Until, expiry: end}
 		a.l.o.Cache.Remember(&a.verdict)
 		// The array is the one that the connection keeps, and crypto/tls reads it no more.
-		// Parsed, a leaf takes 2 to 4 KiB, its path has the octets, and hardly anybody asks.
+		// A parsed leaf takes more than a verdict does, its path has the octets, and hardly anybody asks.
 		a.chain[0] = nil
 	} else {
 		conn.rejection = a.verdict.Err

@@ -49,8 +49,8 @@ func (s *session) encode(known *issuers) ([]byte, bool) {
 	b := make([]byte, 0, 1<<10)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since.Unix()))
 	b = append(b, byte(len(s.chain)))
-	for i := range s.chain {
-		if c := s.chain[i]; i > 0 && slices.Contains(s.issuers, c) {
+	for i, c := range s.chain {
+		if i > 0 && slices.Contains(s.issuers, c) {
 			if name, ok := known.learn(c); ok {
 				b = append(b, certificateByName)
 				b = append(b, name[:]...)
