@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -140,10 +145,16 @@ func (r *rig) under(ctx context.Context, i *instance, sockets int, job load.Job,
 	return nil
 }
 
-const goodputShare = "goodput_share"
+// goodputShare is the value that says what of the peak succeeds, and coreSpeed the one for
+// how often a second the peer's core could do [chore] meanwhile.
+const (
+	goodputShare = "goodput_share"
+	coreSpeed    = "core_speed_per_second"
+)
 
 // overloaded measures what of an offered load succeeds in time, relative to the peak:
-// what the same process reaches in a closed loop immediately before and after. What ends
+// what the same process reaches in a closed loop immediately before and after, at the speed
+// that the core has during the overload. What ends
 // in the first patience, or after the last connection was offered, does not count: the
 // queue is not full yet, or drains while nothing is added. The server's key is RSA here:
 // it makes a handshake dear for the peer and cheap for the generator, which could not
@@ -151,6 +162,9 @@ const goodputShare = "goodput_share"
 func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	file, err := r.identities("client", r.clients, false)
 	if err != nil {
+		return err
+	}
+	if r.chore, err = chore(); err != nil {
 		return err
 	}
 	span := max(r.span, 3*r.patience)
@@ -174,27 +188,28 @@ func (r *rig) overloaded(ctx context.Context, s scenario) error {
 }
 
 // beyond offers one, two and three times the peak, which is looked for before and after
-// each: the speed of a machine may have changed in between. Peaks and overloads are
-// compared with each other, so all is disturbed if any of them was. What was no overload
-// has no share, and so no verdict.
+// each: the peer may have changed in between. Peaks and overloads are compared with each
+// other, so all is disturbed if any of them was. What was no overload has no share, and so
+// no verdict.
 func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report.Measurement) (all []report.Measurement, disturbed bool, err error) {
-	before, disturbed, err := r.peak(ctx, i, job)
+	before, err := r.peak(ctx, i, job)
 	if err != nil {
 		return nil, false, err
 	}
+	disturbed = before.Foreign() > report.TooForeign
 	for _, times := range []int{1, 2, 3} {
 		m := like
 		m.X = float64(times)
 		m.Point = map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}
-		if err := r.overload(ctx, i, job, before*float64(times), &m); err != nil {
+		if err := r.overload(ctx, i, job, before.perSecond*float64(times), &m); err != nil {
 			return nil, false, err
 		}
-		after, disturbedAfter, err := r.peak(ctx, i, job)
+		after, err := r.peak(ctx, i, job)
 		if err != nil {
 			return nil, false, err
 		}
-		disturbed = disturbed || m.Disturbed() || disturbedAfter
-		peak := (before + after) / 2
+		disturbed = disturbed || m.Disturbed() || after.Foreign() > report.TooForeign
+		peak := (before.at(m.Values[coreSpeed]) + after.at(m.Values[coreSpeed])) / 2
 		m.Values["peak_per_second"] = peak
 		if times == 1 || full(m, job) {
 			m.Values[goodputShare] = m.Values["goodput_per_second"] / peak
@@ -206,28 +221,82 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 }
 
 // peak is what a closed loop reaches when nothing is left of an overload before it.
-func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (perSec float64, disturbed bool, err error) {
+func (r *rig) peak(ctx context.Context, i *instance, job load.Job) (rated, error) {
 	// A peer that has a backlog of clients that have gone is through with it when it answers
 	// somebody who came after them.
 	last := job
 	last.Workers, last.Once, last.Last = 1, true, 1
 	if result, err := r.generator.Play(ctx, r.job(i, last)); err != nil || result.Operations == 0 {
-		return 0, false, errors.Join(err, fmt.Errorf("it does not answer a single client: %s", result.Failure))
+		return rated{}, errors.Join(err, fmt.Errorf("it does not answer a single client: %s", result.Failure))
 	}
 	job.From, job.Until, job.Duration = r.patience/2, 2*r.patience, 2*r.patience
-	result, err := r.generator.Play(ctx, r.job(i, job))
-	if err != nil {
-		return 0, false, err
+	result, err := r.rate(ctx, i, job)
+	if err == nil && result.Within == 0 {
+		err = fmt.Errorf("nothing succeeded: %s", result.Failure)
 	}
-	if result.Within == 0 {
-		return 0, false, fmt.Errorf("nothing succeeded: %s", result.Failure)
-	}
-	return perSecond(result, job), result.Foreign() > report.TooForeign, nil
+	return result, err
 }
 
-// perSecond is how many operations succeeded a second in the part of a job that counts.
-func perSecond(result load.Result, job load.Job) float64 {
-	return float64(result.Within) / (job.Until - job.From).Seconds()
+// rated is what a job came to and, of the part of it that counts, how many operations
+// succeeded a second and how fast the peer's core was.
+type rated struct {
+	load.Result
+	perSecond float64
+	coreSpeed float64 // chores a second
+}
+
+// at is how many operations a second would have succeeded on a core of another speed.
+func (r rated) at(coreSpeed float64) float64 { return r.perSecond * coreSpeed / r.coreSpeed }
+
+// rate does a job and gauges the peer's core meanwhile.
+func (r *rig) rate(ctx context.Context, i *instance, job load.Job) (rated, error) {
+	stop, err := pinned.Gauge(r.cores.peer, r.chore)
+	if err != nil {
+		return rated{}, err
+	}
+	result, err := r.generator.Play(ctx, r.job(i, job))
+	samples := stop()
+	if err != nil {
+		return rated{}, err
+	}
+	for _, s := range samples {
+		result.Core -= 2 * s.Took // that was nobody foreign
+	}
+	return rated{
+		Result:    result,
+		perSecond: float64(result.Within) / (job.Until - job.From).Seconds(),
+		coreSpeed: meanSpeed(samples, result.Began.Add(job.From), result.Began.Add(job.Until)),
+	}, nil
+}
+
+// meanSpeed is how often a second the work of samples can be done, on average over those
+// between two moments; over all, if they were too close to each other for one.
+func meanSpeed(samples []pinned.Sample, from, until time.Time) float64 {
+	within := slices.DeleteFunc(slices.Clone(samples), func(s pinned.Sample) bool { return s.At.Before(from) || s.At.After(until) })
+	if len(within) == 0 {
+		within = samples
+	}
+	sum := 0.0
+	for _, s := range within {
+		sum += 1 / s.Took.Seconds()
+	}
+	return sum / float64(len(within))
+}
+
+// chore makes a piece of work like that of a handshake, a small part of a millisecond long,
+// by which to tell how fast a core is.
+func chore() (do func(), err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(nil)
+	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	return func() {
+		for range 2 {
+			ecdsa.VerifyASN1(&key.PublicKey, digest[:], signature)
+		}
+	}, err
 }
 
 // fullShare is how much of its core a peer uses at least that has more to do than it can.
@@ -248,16 +317,17 @@ func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate floa
 	job.Rate, job.Patience = rate, r.patience
 	// Each connection that waits for its second has a worker, or it would not be offered.
 	job.Workers = int(math.Ceil(rate*r.patience.Seconds())) + closedWorkers
-	result, err := r.generator.Play(ctx, r.job(i, job))
+	result, err := r.rate(ctx, i, job)
 	if err != nil {
 		return err
 	}
 	m.Values = map[string]float64{}
 	failures := result.Failures
 	result.Failures = 0 // they are expected: no example is needed
-	r.add(m, result)
+	r.add(m, result.Result)
 	m.Failures = failures
 	delete(m.Values, "throughput_per_second") // its time includes waiting for the last
-	m.Values["goodput_per_second"] = perSecond(result, job)
+	m.Values["goodput_per_second"] = result.perSecond
+	m.Values[coreSpeed] = result.coreSpeed
 	return nil
 }

@@ -37,6 +37,8 @@ type rig struct {
 	flood     *pinned.Generator
 	closers   []func()
 
+	chore func() // by which the peer's core is gauged
+
 	run *report.Run
 }
 
@@ -86,11 +88,14 @@ func compare(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// conclude says where the report is, and what its reader must know first.
+// conclude says what became of the targets, where the report is, and what its reader must
+// know first.
 func (r *rig) conclude() {
-	fmt.Fprintln(r.show)
-	for _, w := range report.Warnings(r.run) {
-		fmt.Fprintln(r.show, w)
+	for _, lines := range [][]string{report.Verdicts(r.run), report.Warnings(r.run)} {
+		fmt.Fprintln(r.show)
+		for _, line := range lines {
+			fmt.Fprintln(r.show, line)
+		}
 	}
 	fmt.Fprintf(r.show, "results in %s: run.html to look at, run.md, run.json\n", r.out)
 }

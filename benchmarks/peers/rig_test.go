@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"verigate/benchmarks/peers/load"
+	"verigate/benchmarks/pinned"
 	"verigate/benchmarks/report"
 	"verigate/devpki"
 )
@@ -62,8 +63,8 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 				if per, ok := m.Values[residentPerConnection]; s.name == "idle" && (!ok || peer == "verigate" && per <= 0) {
 					t.Errorf("idle of %s at %v: %v octets per connection", peer, m.Point, m.Values[residentPerConnection])
 				}
-				if m.Point["offered"] == "1" && (m.Values["goodput_per_second"] <= 0 || m.Values[goodputShare] <= 0) {
-					t.Errorf("goodput of %s at the peak: %v, want some and its share", peer, m.Values)
+				if m.Point["offered"] == "1" && (m.Values["goodput_per_second"] <= 0 || m.Values[goodputShare] <= 0 || m.Values[coreSpeed] <= 0) {
+					t.Errorf("goodput of %s at the peak: %v, want some, its share and a speed", peer, m.Values)
 				}
 				if m.Point["flood"] == "8" && m.Values["hellos_per_second"] <= 0 {
 					t.Errorf("flood of %s: no ClientHello was answered", peer)
@@ -245,6 +246,27 @@ func TestFullIsBusyAndLate(t *testing.T) {
 		if got := full(m, job); got != tt.want {
 			t.Errorf("%s: full() = %v, want %v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestPeaksCountAtTheSpeedOfTheCore: what a core half as fast can do is half as much.
+func TestPeaksCountAtTheSpeedOfTheCore(t *testing.T) {
+	t.Parallel()
+	began := time.Unix(1_000_000, 0)
+	var samples []pinned.Sample
+	for n, took := range []time.Duration{9, 1, 4, 9} {
+		samples = append(samples, pinned.Sample{At: began.Add(time.Duration(n) * time.Second), Took: took * time.Millisecond})
+	}
+	// By time: a core that does 1000 a second and then 250 has done 625 a second.
+	speed := meanSpeed(samples, began.Add(time.Second), began.Add(2*time.Second))
+	if speed != 625 {
+		t.Errorf("meanSpeed() = %v between the second sample and the third, want 625", speed)
+	}
+	if got := (rated{perSecond: 100, coreSpeed: 1250}).at(speed); got != 50 {
+		t.Errorf("100 a second at a speed of 1250 are %v at %v, want 50", got, speed)
+	}
+	if got := meanSpeed(samples[1:2], began, began); got != 1000 {
+		t.Errorf("meanSpeed() = %v where there is no sample in between, want that of all: 1000", got)
 	}
 }
 

@@ -29,6 +29,11 @@ func TestMain(m *testing.M) {
 				fmt.Println(err)
 			}
 		}
+	case "unprivileged":
+		if err := gaugeUnprivileged(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	case "stubborn": // heeds nothing
 		select {}
 	}

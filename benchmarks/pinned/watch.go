@@ -46,28 +46,35 @@ func Watch(core int) (stop func() time.Duration, err error) {
 // comeFirst lets the calling thread run on one core only, before all others there, until
 // it goes back.
 func comeFirst(core int) (back func(), err error) {
-	var before, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return nil, os.NewSyscallError("sched_getaffinity", err)
-	}
 	attributes, err := unix.SchedGetAttr(0, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("sched_getattr", err)
 	}
-	// Whoever was allowed to go there is allowed to go back.
-	back = func() {
-		_ = unix.SchedSetAttr(0, attributes, 0)
-		_ = unix.SchedSetaffinity(0, &before)
+	leave, err := stayOn(core)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 99}, 0); err != nil {
+		leave()
+		return nil, os.NewSyscallError("sched_setattr", err)
+	}
+	return func() {
+		_ = unix.SchedSetAttr(0, attributes, 0) // who was allowed to come is allowed to go
+		leave()
+	}, nil
+}
+
+// stayOn lets the calling thread run on one core only, until it leaves.
+func stayOn(core int) (leave func(), err error) {
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
 	}
 	one.Set(core)
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
 		return nil, os.NewSyscallError("sched_setaffinity", err)
 	}
-	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 99}, 0); err != nil {
-		back()
-		return nil, os.NewSyscallError("sched_setattr", err)
-	}
-	return back, nil
+	return func() { _ = unix.SchedSetaffinity(0, &before) }, nil
 }
 
 // latest returns by how much sleeps were longest too long, until it is over.

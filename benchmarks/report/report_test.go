@@ -80,7 +80,10 @@ func TestGolden(t *testing.T) {
 	for i := range after.Measurements {
 		after.Measurements[i].CPU /= 2
 	}
-	got := map[string][]byte{"ledger.md": []byte(LedgerRow(example())), "compare.md": []byte(Compare(example(), after))}
+	got := map[string][]byte{
+		"ledger.md": []byte(LedgerRow(example())), "compare.md": []byte(Compare(example(), after)),
+		"verdicts.txt": []byte(strings.Join(Verdicts(example()), "\n") + "\n"),
+	}
 	for _, name := range []string{"run.json", "run.md", "run.html"} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -30,6 +30,25 @@ func targetsOf(run *Run) (t table, ok bool) {
 	return t, len(run.Targets) > 0
 }
 
+// Verdicts are the targets of run that were measured, a line each, for who has no report
+// before them.
+func Verdicts(run *Run) []string {
+	var lines []string
+	t, _ := targetsOf(run)
+	for _, row := range t.Rows {
+		scenario, point, figure, peer, bound, measured, verdict := row[0], row[1], row[2], row[3], row[4], row[5], row[6]
+		if measured == "" {
+			continue
+		}
+		if peer != "" {
+			measured += " × " + peer
+		}
+		what := strings.Join(nonEmpty(scenario, point, figure), ", ")
+		lines = append(lines, what+": "+measured+", wanted "+bound+": "+verdict)
+	}
+	return lines
+}
+
 // outcome is what became of a target at one point.
 type outcome struct {
 	target Target

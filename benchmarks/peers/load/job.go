@@ -67,6 +67,7 @@ type Job struct {
 type Result struct {
 	Error string // why there is no result at all; "" if there is one
 
+	Began      time.Time // of several jobs, the last
 	Operations int64
 	Within     int64 // those that ended between From and Until
 	Failures   int64

@@ -223,7 +223,7 @@ func (m *measurement) finish() (Result, error) {
 		return Result{}, err
 	}
 	r := m.result
-	r.Wall, r.CPU = time.Since(m.began), cpu-m.cpu
+	r.Began, r.Wall, r.CPU = m.began, time.Since(m.began), cpu-m.cpu
 	own, err := usage.CPU(m.beside()...)
 	if err != nil {
 		return Result{}, err

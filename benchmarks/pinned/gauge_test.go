@@ -1,0 +1,86 @@
+package pinned
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestGauge: the work is done on the core that was asked for, and what counts is its CPU
+// time.
+func TestGauge(t *testing.T) {
+	t.Parallel()
+	cores, err := Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := cores[len(cores)-1]
+	const waited = 10 * time.Millisecond
+	var elsewhere [][]int
+	enough := make(chan struct{})
+	times := 0
+	began := time.Now()
+	stop, err := Gauge(core, func() {
+		if here, err := Cores(); err != nil || !slices.Equal(here, []int{core}) {
+			elsewhere = append(elsewhere, here)
+		}
+		unixSleep(waited)
+		if times++; times == 5 {
+			close(enough)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-enough
+	samples := stop()
+	if len(elsewhere) > 0 {
+		t.Errorf("it may be on %v, want %d only", elsewhere, core)
+	}
+	if len(samples) < 4 || !slices.IsSortedFunc(samples, func(a, b Sample) int { return a.At.Compare(b.At) }) || samples[0].At.Before(began) {
+		t.Errorf("samples are %v, want four at least, one after the other", samples)
+	}
+	for _, s := range samples {
+		if s.Took <= 0 || s.Took >= waited {
+			t.Errorf("a sample took %v, want what the CPU did, and that is not waiting for %v", s.Took, waited)
+		}
+	}
+	if _, err := Gauge(1<<20, func() {}); err == nil {
+		t.Error("a core that does not exist was gauged")
+	}
+}
+
+// TestGaugeNeedsNoPrivilege: who may not come first gauges all the same.
+func TestGaugeNeedsNoPrivilege(t *testing.T) {
+	t.Parallel()
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), "PINNED_TEST=unprivileged")
+	if os.Geteuid() == 0 {
+		const nobody = 65534
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	if said, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, said)
+	}
+}
+
+// gaugeUnprivileged gauges a core in a process that may not come first there.
+func gaugeUnprivileged() error {
+	cores, err := Cores()
+	if err != nil {
+		return err
+	}
+	if _, err := Watch(cores[0]); !errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("Watch() = %v, want that it is not permitted", err)
+	}
+	stop, err := Gauge(cores[0], func() {})
+	if err == nil && len(stop()) == 0 {
+		err = errors.New("Gauge() has no samples")
+	}
+	return err
+}
