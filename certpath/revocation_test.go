@@ -478,6 +478,9 @@ func TestUnknownStatusSaysWhy(t *testing.T) {
 	if got := fmt.Sprint(err); !strings.Contains(got, "and 6 more") || strings.Count(got, "of another distribution point") != 3 {
 		t.Errorf("Verify() = %v, want three lists and how many are left", err)
 	}
+	if got := fmt.Sprint(err); !strings.Contains(got, "signed by the key of "+issuerOf(q.chain[0])+" that covers "+subjectOf(q.chain[0])) {
+		t.Errorf("Verify() = %v, want that it is about the leaf", err)
+	}
 }
 
 func TestRevocationIsTraced(t *testing.T) {

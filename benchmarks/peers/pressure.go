@@ -201,7 +201,8 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 		m := like
 		m.X = float64(times)
 		m.Point = map[string]string{"key": string(r.key), "offered": strconv.Itoa(times)}
-		if err := r.overload(ctx, i, job, before.perSecond*float64(times), &m); err != nil {
+		during, err := r.overload(ctx, i, job, before.perSecond*float64(times), &m)
+		if err != nil {
 			return nil, false, err
 		}
 		after, err := r.peak(ctx, i, job)
@@ -209,10 +210,10 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 			return nil, false, err
 		}
 		disturbed = disturbed || m.Disturbed() || after.Foreign() > report.TooForeign
-		peak := (before.at(m.Values[coreSpeed]) + after.at(m.Values[coreSpeed])) / 2
+		peak := (before.at(during.coreSpeed) + after.at(during.coreSpeed)) / 2
 		m.Values["peak_per_second"] = peak
 		if times == 1 || full(m, job) {
-			m.Values[goodputShare] = m.Values["goodput_per_second"] / peak
+			m.Values[goodputShare] = during.perSecond / peak
 		}
 		all = append(all, m)
 		before = after
@@ -255,18 +256,21 @@ func (r *rig) rate(ctx context.Context, i *instance, job load.Job) (rated, error
 		return rated{}, err
 	}
 	result, err := r.generator.Play(ctx, r.job(i, job))
-	samples := stop()
+	samples, used := stop()
 	if err != nil {
 		return rated{}, err
 	}
-	for _, s := range samples {
-		result.Core -= 2 * s.Took // that was nobody foreign
-	}
+	return rateOf(result, job, samples, used), nil
+}
+
+// rateOf is what a job came to while a gauge took samples, and used the peer's core for it.
+func rateOf(result load.Result, job load.Job, samples []pinned.Sample, used time.Duration) rated {
+	result.Core -= used // that was nobody foreign
 	return rated{
 		Result:    result,
 		perSecond: float64(result.Within) / (job.Until - job.From).Seconds(),
 		coreSpeed: meanSpeed(samples, result.Began.Add(job.From), result.Began.Add(job.Until)),
-	}, nil
+	}
 }
 
 // meanSpeed is how often a second the work of samples can be done, on average over those
@@ -313,13 +317,13 @@ func full(m report.Measurement, job load.Job) bool {
 }
 
 // overload offers connections at a rate, whatever becomes of them.
-func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate float64, m *report.Measurement) error {
+func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate float64, m *report.Measurement) (rated, error) {
 	job.Rate, job.Patience = rate, r.patience
 	// Each connection that waits for its second has a worker, or it would not be offered.
 	job.Workers = int(math.Ceil(rate*r.patience.Seconds())) + closedWorkers
 	result, err := r.rate(ctx, i, job)
 	if err != nil {
-		return err
+		return rated{}, err
 	}
 	m.Values = map[string]float64{}
 	failures := result.Failures
@@ -329,5 +333,5 @@ func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate floa
 	delete(m.Values, "throughput_per_second") // its time includes waiting for the last
 	m.Values["goodput_per_second"] = result.perSecond
 	m.Values[coreSpeed] = result.coreSpeed
-	return nil
+	return result, nil
 }

@@ -195,7 +195,10 @@ func TestQuickLookJudgesNothing(t *testing.T) {
 func TestWhatIsShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
-	r := &rig{options: options{out: "folder", show: &shown}, run: &report.Run{}}
+	r := &rig{options: options{out: "folder", show: &shown}, run: &report.Run{
+		Subjects: []report.Subject{{Name: "mine"}},
+		Targets:  []report.Target{{Scenario: "idle", Figure: residentPerConnection, AtMost: 32 << 10}, {Scenario: "goodput", Figure: goodputShare, AtLeast: 0.9}},
+	}}
 	for round, cpu := range []time.Duration{time.Millisecond, 3 * time.Millisecond} {
 		r.keep(report.Measurement{Scenario: "idle", Subject: "mine", Round: round + 1, CPU: cpu, Operations: 1, Values: map[string]float64{
 			residentPerConnection: 31744, "throughput_per_second": 40_450, report.ForeignShare: 0.2}})
@@ -203,11 +206,15 @@ func TestWhatIsShown(t *testing.T) {
 	r.conclude()
 	for _, want := range []string{
 		"resident bytes per connection 31 KiB", "throughput per second 40 450",
+		"idle, resident bytes per connection: 31 KiB, wanted ≤ 32 KiB: met",
 		"The machine was not quiet", "Others used the subject's core", "folder: run.html",
 	} {
 		if !strings.Contains(shown.String(), want) {
 			t.Errorf("nothing says %q:\n%s", want, shown.String())
 		}
+	}
+	if strings.Contains(shown.String(), "not measured") {
+		t.Errorf("what was not asked for has a verdict:\n%s", shown.String())
 	}
 }
 
@@ -261,6 +268,14 @@ func TestPeaksCountAtTheSpeedOfTheCore(t *testing.T) {
 	speed := meanSpeed(samples, began.Add(time.Second), began.Add(2*time.Second))
 	if speed != 625 {
 		t.Errorf("meanSpeed() = %v between the second sample and the third, want 625", speed)
+	}
+	job := load.Job{From: time.Second, Until: 2 * time.Second, Duration: 3 * time.Second}
+	got := rateOf(load.Result{Began: began, Operations: 500, Within: 300, Wall: 4 * time.Second, CPU: time.Second, Core: 3 * time.Second}, job, samples, time.Second)
+	if got.perSecond != 300 || got.coreSpeed != 625 {
+		t.Errorf("rateOf() = %v a second at a speed of %v, want 300 at 625: of the second that counts", got.perSecond, got.coreSpeed)
+	}
+	if got.Foreign() != 0.25 {
+		t.Errorf("foreign is %v, want 0.25: neither the peer nor the gauge", got.Foreign())
 	}
 	if got := (rated{perSecond: 100, coreSpeed: 1250}).at(speed); got != 50 {
 		t.Errorf("100 a second at a speed of 1250 are %v at %v, want 50", got, speed)

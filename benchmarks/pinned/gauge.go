@@ -16,18 +16,19 @@ const gaugeEvery = 20 * time.Millisecond
 // Sample is one time that a gauge's work was done.
 type Sample struct {
 	At   time.Time
-	Took time.Duration // CPU time, half of what it used altogether
+	Took time.Duration // CPU time
 }
 
 // Gauge tells how fast a core is, which changes by the second where neighbours of a virtual
 // machine come and go, and which no clock of its processes tells. It has the same work done
 // there every 20 ms, before all others if it may (see [Watch]): twice, and the second time
 // counts, when nobody else's work has its place in the caches. stop, to be called once, ends it
-// and returns the samples by time, one at least. work should take some hundred microseconds,
-// not wait, and resemble what the core does otherwise.
-func Gauge(core int, work func()) (stop func() []Sample, err error) {
-	started := make(chan error)
-	done := make(chan []Sample, 1)
+// and returns the samples by time, one at least, and the CPU time that the gauge has used. work
+// should take some hundred microseconds, not wait, and resemble what the core does otherwise.
+func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Duration), err error) {
+	started, done := make(chan error), make(chan struct{})
+	var samples []Sample
+	var used time.Duration
 	var over atomic.Bool
 	go func() {
 		runtime.LockOSThread()
@@ -40,21 +41,24 @@ func Gauge(core int, work func()) (stop func() []Sample, err error) {
 			started <- err
 			return
 		}
-		defer back()
-		samples := []Sample{sample(work)}
+		began := threadTime()
+		samples = append(samples, sample(work))
 		started <- nil
 		for !over.Load() {
 			unixSleep(gaugeEvery)
 			samples = append(samples, sample(work))
 		}
-		done <- samples
+		used = threadTime() - began
+		back()
+		close(done)
 	}()
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	return func() []Sample {
+	return func() ([]Sample, time.Duration) {
 		over.Store(true)
-		return <-done
+		<-done
+		return samples, used
 	}, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestGauge: the work is done on the core that was asked for, and what counts is its CPU
@@ -42,20 +44,46 @@ func TestGauge(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-enough
-	samples := stop()
+	samples, used := stop()
+	if least := time.Duration(times/2) * waited; used < least {
+		t.Errorf("it has used %v, want %v at least: what does not count as well", used, least)
+	}
 	if len(elsewhere) > 0 {
 		t.Errorf("it may be on %v, want %d only", elsewhere, core)
 	}
 	if len(samples) < 5 || len(samples) != times/2 || !slices.IsSortedFunc(samples, func(a, b Sample) int { return a.At.Compare(b.At) }) || samples[0].At.Before(began) {
 		t.Errorf("samples are %v, want one for each two of %d times, one after the other", samples, times)
 	}
-	for _, s := range samples {
+	for i, s := range samples {
+		if i > 0 && s.At.Sub(samples[i-1].At) < gaugeEvery+2*waited {
+			t.Errorf("sample %d came %v after the one before, want %v at least", i, s.At.Sub(samples[i-1].At), gaugeEvery+2*waited)
+		}
 		if s.Took <= 0 || s.Took >= waited {
 			t.Errorf("a sample took %v, want what the CPU did, and that is not waiting for %v", s.Took, waited)
 		}
 	}
 	if _, err := Gauge(1<<20, func() {}); err == nil {
 		t.Error("a core that does not exist was gauged")
+	}
+}
+
+// TestGaugeComesFirst: who may come first does, or the samples would be of when the core is free.
+func TestGaugeComesFirst(t *testing.T) {
+	t.Parallel()
+	cores, err := Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := cores[len(cores)-1]
+	watch(t, core)() // or it may not
+	var scheduled *unix.SchedAttr
+	stop, err := Gauge(core, func() { scheduled, _ = unix.SchedGetAttr(0, 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if scheduled == nil || scheduled.Policy != unix.SCHED_FIFO {
+		t.Errorf("it is scheduled by %+v, want SCHED_FIFO", scheduled)
 	}
 }
 
@@ -82,9 +110,17 @@ func gaugeUnprivileged() error {
 	if _, err := Watch(cores[0]); !errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("Watch() = %v, want that it is not permitted", err)
 	}
-	stop, err := Gauge(cores[0], func() {})
-	if err == nil && len(stop()) == 0 {
-		err = errors.New("Gauge() has no samples")
+	var elsewhere []int
+	stop, err := Gauge(cores[0], func() {
+		if here, err := Cores(); err != nil || len(here) != 1 {
+			elsewhere = here
+		}
+	})
+	if err != nil {
+		return err
 	}
-	return err
+	if samples, _ := stop(); len(samples) == 0 || elsewhere != nil {
+		return fmt.Errorf("Gauge() has %d samples and was on %v, want some of %d only", len(samples), elsewhere, cores[0])
+	}
+	return nil
 }

@@ -51,7 +51,9 @@ func do(what string) error {
 		return err
 	case "take":
 		err := take(taken)
-		fmt.Println("taken")
+		if err == nil {
+			fmt.Println("taken")
+		}
 		return err
 	case "child":
 		c := exec.Command("/proc/self/exe")

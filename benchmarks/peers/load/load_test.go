@@ -104,7 +104,11 @@ func TestOperationsOfEachKindSucceed(t *testing.T) {
 			job := w.job(kind)
 			job.Rate = rate
 			var g Generator
+			asked := time.Now()
 			r := g.Play(t.Context(), job)
+			if over := time.Now(); r.Began.Before(asked) || r.Began.Add(r.Wall).After(over) {
+				t.Errorf("Play(%s at rate %v) began at %v for %v, want that between %v and %v", kind, rate, r.Began, r.Wall, asked, over)
+			}
 			if r.Error != "" || r.Operations == 0 || r.Failures != 0 || r.Wall <= 0 || r.Generator <= 0 {
 				t.Errorf("Play(%s at rate %v) = %+v, want operations and no failures", kind, rate, r)
 			}
@@ -132,11 +136,12 @@ func TestWithinCountsWhatEndsInTime(t *testing.T) {
 // in a slice it is less than what the kernel counts in.
 func TestJobsAddUp(t *testing.T) {
 	t.Parallel()
-	one := Result{Operations: 1, Within: 2, Failures: 3, Failure: "first", Unresumed: 4, Wall: 5 * time.Second, CPU: 4 * time.Second,
+	began := time.Unix(1_000_000, 0)
+	one := Result{Began: began, Operations: 1, Within: 2, Failures: 3, Failure: "first", Unresumed: 4, Wall: 5 * time.Second, CPU: 4 * time.Second,
 		Generator: 6 * time.Second, Core: 3 * time.Second, Latency: &report.Latency{}}
 	two := one
-	two.Failure, two.Core = "", 6*time.Second
-	want := Result{Operations: 2, Within: 4, Failures: 6, Failure: "first", Unresumed: 8, Wall: 10 * time.Second, CPU: 8 * time.Second,
+	two.Began, two.Failure, two.Core = began.Add(time.Hour), "", 6*time.Second
+	want := Result{Began: two.Began, Operations: 2, Within: 4, Failures: 6, Failure: "first", Unresumed: 8, Wall: 10 * time.Second, CPU: 8 * time.Second,
 		Generator: 12 * time.Second, Core: 9 * time.Second}
 	if got := (Result{}).Plus(one).Plus(two); got != want {
 		t.Errorf("Plus() = %+v, want %+v", got, want)
