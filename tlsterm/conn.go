@@ -69,7 +69,8 @@ func (c *Conn) Rejection() *certpath.Error { return c.rejection }
 // Certificates of the peer's path are those of the path, which connections share, so
 // they take no room here. Others, which the peer sent for nothing, were parsed for this
 // connection alone and keep the message that they came in, as does an OCSP response that
-// it stapled, which crypto/tls holds on to: less than [certpath.MaxChainBytes] and 32 KiB.
+// it stapled, which crypto/tls holds on to: less than [certpath.MaxChainBytes] and
+// 32 KiB together.
 func (c *Conn) Chain() []*x509.Certificate { return c.tls.ConnectionState().PeerCertificates }
 
 // Scope returns whom the listener admitted when the handshake began.

@@ -154,11 +154,10 @@ const (
 
 // overloaded measures what of an offered load succeeds in time, relative to the peak:
 // what the same process reaches in a closed loop immediately before and after, at the speed
-// that the core has during the overload. What ends
-// in the first patience, or after the last connection was offered, does not count: the
-// queue is not full yet, or drains while nothing is added. The server's key is RSA here:
-// it makes a handshake dear for the peer and cheap for the generator, which could not
-// offer three times the peak otherwise.
+// that the core has during the overload. What ends in the first patience, or after the last
+// connection was offered, does not count: the queue is not full yet, or drains while nothing
+// is added. The server's key is RSA here: it makes a handshake dear for the peer and cheap
+// for the generator, which could not offer three times the peak otherwise.
 func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	file, err := r.identities("client", r.clients, false)
 	if err != nil {
@@ -210,7 +209,7 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 			return nil, false, err
 		}
 		disturbed = disturbed || m.Disturbed() || after.Foreign() > report.TooForeign
-		peak := (before.at(during.coreSpeed) + after.at(during.coreSpeed)) / 2
+		peak := during.peak(before, after)
 		m.Values["peak_per_second"] = peak
 		if times == 1 || full(m, job) {
 			m.Values[goodputShare] = during.perSecond / peak
@@ -248,6 +247,12 @@ type rated struct {
 
 // at is how many operations a second would have succeeded on a core of another speed.
 func (r rated) at(coreSpeed float64) float64 { return r.perSecond * coreSpeed / r.coreSpeed }
+
+// peak is how many operations a second an overload would have come to at the rates that were
+// reached before and after it.
+func (r rated) peak(before, after rated) float64 {
+	return (before.at(r.coreSpeed) + after.at(r.coreSpeed)) / 2
+}
 
 // rate does a job and gauges the peer's core meanwhile.
 func (r *rig) rate(ctx context.Context, i *instance, job load.Job) (rated, error) {

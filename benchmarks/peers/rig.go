@@ -92,7 +92,9 @@ func compare(ctx context.Context, o options) (err error) {
 // know first.
 func (r *rig) conclude() {
 	for _, lines := range [][]string{report.Verdicts(r.run), report.Warnings(r.run)} {
-		fmt.Fprintln(r.show)
+		if len(lines) > 0 {
+			fmt.Fprintln(r.show)
+		}
 		for _, line := range lines {
 			fmt.Fprintln(r.show, line)
 		}

@@ -277,8 +277,9 @@ func TestPeaksCountAtTheSpeedOfTheCore(t *testing.T) {
 	if got.Foreign() != 0.25 {
 		t.Errorf("foreign is %v, want 0.25: neither the peer nor the gauge", got.Foreign())
 	}
-	if got := (rated{perSecond: 100, coreSpeed: 1250}).at(speed); got != 50 {
-		t.Errorf("100 a second at a speed of 1250 are %v at %v, want 50", got, speed)
+	// 50 and 150 at the speed of the overload.
+	if peak := got.peak(rated{perSecond: 100, coreSpeed: 1250}, rated{perSecond: 75, coreSpeed: 312.5}); peak != 100 {
+		t.Errorf("the peak is %v, want 100", peak)
 	}
 	if got := meanSpeed(samples[1:2], began, began); got != 1000 {
 		t.Errorf("meanSpeed() = %v where there is no sample in between, want that of all: 1000", got)

@@ -6,26 +6,8 @@ import "strings"
 // ok is false if there are no targets.
 func targetsOf(run *Run) (t table, ok bool) {
 	t = table{Caption: "What the first subject is held to", Head: []string{"scenario", "point", "figure", "against", "bound", "measured", "verdict"}, Text: 4}
-	measured := scenarios(run)
-	for _, target := range run.Targets {
-		rows := len(t.Rows)
-		for _, s := range measured {
-			for _, p := range s.points {
-				if target.Scenario != s.name || !selects(target.Point, p.labels) {
-					continue
-				}
-				o := outcomeOf(run, p, target)
-				value := ratioOf(o.value)
-				if target.Peer == "" && len(o.value) > 0 {
-					value = Format(target.Figure, o.value.median())
-				}
-				t.Rows = append(t.Rows, []string{s.name, p.name(), header(target.Figure), target.Peer, o.bound(), value, o.verdict()})
-			}
-		}
-		if len(t.Rows) == rows {
-			o := outcome{target: target}
-			t.Rows = append(t.Rows, []string{target.Scenario, (&point{labels: target.Point}).name(), header(target.Figure), target.Peer, o.bound(), "", o.verdict()})
-		}
+	for _, o := range allOutcomes(run) {
+		t.Rows = append(t.Rows, []string{o.target.Scenario, o.point, header(o.target.Figure), o.target.Peer, o.bound(), o.measured(), o.verdict()})
 	}
 	return t, len(run.Targets) > 0
 }
@@ -34,25 +16,52 @@ func targetsOf(run *Run) (t table, ok bool) {
 // before them.
 func Verdicts(run *Run) []string {
 	var lines []string
-	t, _ := targetsOf(run)
-	for _, row := range t.Rows {
-		scenario, point, figure, peer, bound, measured, verdict := row[0], row[1], row[2], row[3], row[4], row[5], row[6]
-		if measured == "" {
+	for _, o := range allOutcomes(run) {
+		if len(o.value) == 0 {
 			continue
 		}
-		if peer != "" {
-			measured += " × " + peer
+		what, measured := strings.Join(nonEmpty(o.target.Scenario, o.point, header(o.target.Figure)), ", "), o.measured()
+		if o.target.Peer != "" {
+			measured += " × " + o.target.Peer
 		}
-		what := strings.Join(nonEmpty(scenario, point, figure), ", ")
-		lines = append(lines, what+": "+measured+", wanted "+bound+": "+verdict)
+		lines = append(lines, what+": "+measured+", wanted "+o.bound()+": "+o.verdict())
 	}
 	return lines
+}
+
+// allOutcomes are those of all targets, in their order: at every point that was measured,
+// or one without a value.
+func allOutcomes(run *Run) (all []outcome) {
+	measured := scenarios(run)
+	for _, target := range run.Targets {
+		before := len(all)
+		for _, s := range measured {
+			for _, p := range s.points {
+				if target.Scenario == s.name && selects(target.Point, p.labels) {
+					all = append(all, outcomeOf(run, p, target))
+				}
+			}
+		}
+		if len(all) == before {
+			all = append(all, outcome{target: target, point: (&point{labels: target.Point}).name()})
+		}
+	}
+	return all
 }
 
 // outcome is what became of a target at one point.
 type outcome struct {
 	target Target
-	value  sample // the ratio, or the figure itself
+	point  string // its name
+	value  sample // the ratio, or the figure itself; empty if it was not measured
+}
+
+// measured is the value in words, "" if there is none.
+func (o outcome) measured() string {
+	if o.target.Peer == "" && len(o.value) > 0 {
+		return Format(o.target.Figure, o.value.median())
+	}
+	return ratioOf(o.value)
 }
 
 // bound is the target in words: "≤ 0.25", and of what if there is no peer.
@@ -107,7 +116,7 @@ func outcomes(run *Run, s *scenario, p *point, figure, peer string) []outcome {
 }
 
 func outcomeOf(run *Run, p *point, t Target) outcome {
-	o := outcome{target: t}
+	o := outcome{target: t, point: p.name()}
 	own := p.cell(firstName(run))
 	if own == nil {
 		return o
@@ -118,7 +127,8 @@ func outcomeOf(run *Run, p *point, t Target) outcome {
 	}
 	other := p.cell(t.Peer)
 	if other == nil {
-		return outcome{target: t}
+		o.value = nil
+		return o
 	}
 	o.value = o.value.over(other.figure(t.Figure))
 	return o
