@@ -11,7 +11,7 @@ import (
 )
 
 // gaugeEvery is how often a gauge has its work done.
-const gaugeEvery = 20 * time.Millisecond
+const gaugeEvery = 50 * time.Millisecond
 
 // Sample is one time that a gauge's work was done.
 type Sample struct {
@@ -21,10 +21,10 @@ type Sample struct {
 
 // Gauge tells how fast a core is, which changes by the second where neighbours of a virtual
 // machine come and go, and which no clock of its processes tells. It has the same work done
-// there every 20 ms, before all others if it may (see [Watch]): twice, and the second time
-// counts, when nobody else's work has its place in the caches. stop, to be called once, ends it
-// and returns the samples by time, one at least, and the CPU time that the gauge has used. work
-// should take some hundred microseconds, not wait, and resemble what the core does otherwise.
+// there every 50 ms, before all others if it may (see [Watch]). stop, to be called once, ends
+// it and returns the samples by time, one at least, and the CPU time that the gauge has used.
+// work should take a millisecond or two, not wait, and be what the core does otherwise: not all
+// work slows down by the same factor.
 func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Duration), err error) {
 	started, done := make(chan error), make(chan struct{})
 	var samples []Sample
@@ -34,7 +34,7 @@ func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Dura
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread() // as Watch does
 		back, err := comeFirst(core)
-		if errors.Is(err, os.ErrPermission) {
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
 			back, err = stayOn(core)
 		}
 		if err != nil {
@@ -42,6 +42,7 @@ func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Dura
 			return
 		}
 		began := threadTime()
+		work() // the first time takes longer than those to come
 		samples = append(samples, sample(work))
 		started <- nil
 		for !over.Load() {
@@ -63,7 +64,6 @@ func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Dura
 }
 
 func sample(work func()) Sample {
-	work()
 	at, before := time.Now(), threadTime()
 	work()
 	return Sample{At: at, Took: threadTime() - before}

@@ -31,12 +31,12 @@ func TestGauge(t *testing.T) {
 		if here, err := Cores(); err != nil || !slices.Equal(here, []int{core}) {
 			elsewhere = append(elsewhere, here)
 		}
-		if times%2 == 0 { // the first of two may do what it likes
+		if times == 0 { // the first time does not count
 			for began := threadTime(); threadTime()-began < waited; {
 			}
 		}
 		unixSleep(waited)
-		if times++; times == 10 {
+		if times++; times == 5 {
 			close(enough)
 		}
 	})
@@ -45,18 +45,18 @@ func TestGauge(t *testing.T) {
 	}
 	<-enough
 	samples, used := stop()
-	if least := time.Duration(times/2) * waited; used < least {
-		t.Errorf("it has used %v, want %v at least: what does not count as well", used, least)
+	if used < waited {
+		t.Errorf("it has used %v, want %v at least: what does not count as well", used, waited)
 	}
 	if len(elsewhere) > 0 {
 		t.Errorf("it may be on %v, want %d only", elsewhere, core)
 	}
-	if len(samples) < 5 || len(samples) != times/2 || !slices.IsSortedFunc(samples, func(a, b Sample) int { return a.At.Compare(b.At) }) || samples[0].At.Before(began) {
-		t.Errorf("samples are %v, want one for each two of %d times, one after the other", samples, times)
+	if len(samples) < 4 || len(samples) != times-1 || !slices.IsSortedFunc(samples, func(a, b Sample) int { return a.At.Compare(b.At) }) || samples[0].At.Before(began) {
+		t.Errorf("samples are %v, want all of %d times but the first, one after the other", samples, times)
 	}
 	for i, s := range samples {
-		if i > 0 && s.At.Sub(samples[i-1].At) < gaugeEvery+2*waited {
-			t.Errorf("sample %d came %v after the one before, want %v at least", i, s.At.Sub(samples[i-1].At), gaugeEvery+2*waited)
+		if i > 0 && s.At.Sub(samples[i-1].At) < gaugeEvery+waited {
+			t.Errorf("sample %d came %v after the one before, want %v at least", i, s.At.Sub(samples[i-1].At), gaugeEvery+waited)
 		}
 		if s.Took <= 0 || s.Took >= waited {
 			t.Errorf("a sample took %v, want what the CPU did, and that is not waiting for %v", s.Took, waited)
