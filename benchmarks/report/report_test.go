@@ -38,6 +38,8 @@ func example() *Run {
 			{Scenario: "handshake_cached", Figure: CPU, Peer: "HAProxy", AtMost: 0.1},
 			{Scenario: "idle", Point: map[string]string{"leaves": "unique"}, Figure: "resident_bytes_per_connection", Peer: "nginx", AtMost: 0.5},
 			{Scenario: "overload", Figure: "goodput_share", AtLeast: 0.9},
+			{Scenario: "handshake_cached", Figure: CPU, Peer: "nobody", AtMost: 0.5},                                 // who was not there
+			{Scenario: "flood", Point: map[string]string{"flood": "512"}, Figure: P99, Peer: "HAProxy", AtMost: 1.5}, // which was not measured
 		},
 		Notes: []string{"Generator and subjects share the machine."},
 	}
