@@ -271,7 +271,7 @@ func (r *rig) rate(ctx context.Context, i *instance, job load.Job) (rated, error
 
 // rateOf is what a job came to while a gauge took samples, and used the peer's core for it.
 func rateOf(result load.Result, job load.Job, samples []pinned.Sample, used time.Duration) rated {
-	result.Core -= used // that was nobody foreign
+	result.Core -= used // that was nobody foreign; a few milliseconds of it were before and after
 	return rated{
 		Result:    result,
 		perSecond: float64(result.Within) / (job.Until - job.From).Seconds(),
@@ -294,8 +294,8 @@ func meanSpeed(samples []pinned.Sample, from, until time.Time) float64 {
 }
 
 // chore makes a piece of work by which to tell how fast a core is: what a peer spends most of
-// its time with in an overload, a signature by the server's key. ECDSA, on the same core in the
-// same second, slows down by less.
+// its time with in an overload, a signature by a key like the server's. Not all work slows down
+// by the same factor.
 func chore() (do func(), err error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gaugeEvery is how often a gauge has its work done.
+// gaugeEvery is how long a gauge waits until it has its work done again.
 const gaugeEvery = 50 * time.Millisecond
 
 // Sample is one time that a gauge's work was done.
@@ -21,7 +21,7 @@ type Sample struct {
 
 // Gauge tells how fast a core is, which changes by the second where neighbours of a virtual
 // machine come and go, and which no clock of its processes tells. It has the same work done
-// there every 50 ms, before all others if it may (see [Watch]). stop, to be called once, ends
+// there again and again, 50 ms after the last time, before all others if it may (see [Watch]). stop, to be called once, ends
 // it and returns the samples by time, one at least, and the CPU time that the gauge has used.
 // work should take a millisecond or two, not wait, and be what the core does otherwise: not all
 // work slows down by the same factor.
@@ -46,7 +46,7 @@ func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Dura
 		samples = append(samples, sample(work))
 		started <- nil
 		for !over.Load() {
-			unixSleep(gaugeEvery)
+			sleepThrough(gaugeEvery)
 			samples = append(samples, sample(work))
 		}
 		used = threadTime() - began
@@ -67,6 +67,13 @@ func sample(work func()) Sample {
 	at, before := time.Now(), threadTime()
 	work()
 	return Sample{At: at, Took: threadTime() - before}
+}
+
+// sleepThrough sleeps for d, whatever signals come: the runtime sends some to its own threads.
+func sleepThrough(d time.Duration) {
+	t := unix.NsecToTimespec(d.Nanoseconds())
+	for unix.Nanosleep(&t, &t) == unix.EINTR { // what is left is in t
+	}
 }
 
 // threadTime is the CPU time of the calling thread, which waiting for the core is none of.
