@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"verigate/benchmarks/peers/load"
@@ -145,11 +146,11 @@ func (r *rig) under(ctx context.Context, i *instance, sockets int, job load.Job,
 	return nil
 }
 
-// goodputShare is the value that says what of the peak succeeds, and coreSpeed the one for
+// goodputShare is the value that says what of the peak succeeds, and gaugedSpeed the one for
 // how often a second the peer's core could do [chore] meanwhile.
 const (
 	goodputShare = "goodput_share"
-	coreSpeed    = "core_speed_per_second"
+	gaugedSpeed  = "core_speed_per_second"
 )
 
 // overloaded measures what of an offered load succeeds in time, relative to the peak:
@@ -161,9 +162,6 @@ const (
 func (r *rig) overloaded(ctx context.Context, s scenario) error {
 	file, err := r.identities("client", r.clients, false)
 	if err != nil {
-		return err
-	}
-	if r.chore, err = chore(); err != nil {
 		return err
 	}
 	span := max(r.span, 3*r.patience)
@@ -209,7 +207,7 @@ func (r *rig) beyond(ctx context.Context, i *instance, job load.Job, like report
 			return nil, false, err
 		}
 		disturbed = disturbed || m.Disturbed() || after.Foreign() > report.TooForeign
-		peak := during.peak(before, after)
+		peak := during.peakFrom(before, after)
 		m.Values["peak_per_second"] = peak
 		m.Values["peak_core_speed_per_second"] = (before.coreSpeed + after.coreSpeed) / 2
 		if times == 1 || full(m, job) {
@@ -249,15 +247,19 @@ type rated struct {
 // at is how many operations a second would have succeeded on a core of another speed.
 func (r rated) at(coreSpeed float64) float64 { return r.perSecond * coreSpeed / r.coreSpeed }
 
-// peak is how many operations a second an overload would have come to at the rates that were
-// reached before and after it.
-func (r rated) peak(before, after rated) float64 {
+// peakFrom is how many operations a second an overload would have come to at the rates that
+// were reached before and after it.
+func (r rated) peakFrom(before, after rated) float64 {
 	return (before.at(r.coreSpeed) + after.at(r.coreSpeed)) / 2
 }
 
 // rate does a job and gauges the peer's core meanwhile.
 func (r *rig) rate(ctx context.Context, i *instance, job load.Job) (rated, error) {
-	stop, err := pinned.Gauge(r.cores.peer, r.chore)
+	do, err := chore()
+	if err != nil {
+		return rated{}, err
+	}
+	stop, err := pinned.Gauge(r.cores.peer, do)
 	if err != nil {
 		return rated{}, err
 	}
@@ -293,10 +295,10 @@ func meanSpeed(samples []pinned.Sample, from, until time.Time) float64 {
 	return sum / float64(len(within))
 }
 
-// chore makes a piece of work by which to tell how fast a core is: what a peer spends most of
-// its time with in an overload, a signature by a key like the server's. Not all work slows down
-// by the same factor.
-func chore() (do func(), err error) {
+// chore is a piece of work by which to tell how fast a core is, the same for all: what a peer
+// spends most of its time with in an overload, a signature by a key like the server's. Not all
+// work slows down by the same factor.
+var chore = sync.OnceValues(func() (do func(), err error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err
@@ -307,7 +309,7 @@ func chore() (do func(), err error) {
 		return err
 	}
 	return func() { _ = sign() }, sign() // it could once
-}
+})
 
 // fullShare is how much of its core a peer uses at least that has more to do than it can.
 const fullShare = 0.8
@@ -339,6 +341,6 @@ func (r *rig) overload(ctx context.Context, i *instance, job load.Job, rate floa
 	delete(m.Values, "throughput_per_second") // its time includes waiting for the last
 	m.Values["offered_per_second"] = rate
 	m.Values["goodput_per_second"] = result.perSecond
-	m.Values[coreSpeed] = result.coreSpeed
+	m.Values[gaugedSpeed] = result.coreSpeed
 	return result, nil
 }

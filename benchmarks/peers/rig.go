@@ -37,8 +37,6 @@ type rig struct {
 	flood     *pinned.Generator
 	closers   []func()
 
-	chore func() // by which the peer's core is gauged
-
 	run *report.Run
 }
 

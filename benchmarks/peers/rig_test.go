@@ -63,7 +63,7 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 				if per, ok := m.Values[residentPerConnection]; s.name == "idle" && (!ok || peer == "verigate" && per <= 0) {
 					t.Errorf("idle of %s at %v: %v octets per connection", peer, m.Point, m.Values[residentPerConnection])
 				}
-				if m.Point["offered"] == "1" && (m.Values["goodput_per_second"] <= 0 || m.Values[goodputShare] <= 0 || m.Values[coreSpeed] <= 0) {
+				if m.Point["offered"] == "1" && (m.Values["goodput_per_second"] <= 0 || m.Values[goodputShare] <= 0 || m.Values[gaugedSpeed] <= 0) {
 					t.Errorf("goodput of %s at the peak: %v, want some, its share and a speed", peer, m.Values)
 				}
 				if m.Point["flood"] == "8" && m.Values["hellos_per_second"] <= 0 {
@@ -278,7 +278,7 @@ func TestPeaksCountAtTheSpeedOfTheCore(t *testing.T) {
 		t.Errorf("foreign is %v, want 0.25: neither the peer nor the gauge", got.Foreign())
 	}
 	// 50 and 150 at the speed of the overload.
-	if peak := got.peak(rated{perSecond: 100, coreSpeed: 1250}, rated{perSecond: 75, coreSpeed: 312.5}); peak != 100 {
+	if peak := got.peakFrom(rated{perSecond: 100, coreSpeed: 1250}, rated{perSecond: 75, coreSpeed: 312.5}); peak != 100 {
 		t.Errorf("the peak is %v, want 100", peak)
 	}
 	if got := meanSpeed(samples[1:2], began, began); got != 1000 {

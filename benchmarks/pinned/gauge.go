@@ -46,7 +46,7 @@ func Gauge(core int, work func()) (stop func() (samples []Sample, used time.Dura
 		samples = append(samples, sample(work))
 		started <- nil
 		for !over.Load() {
-			sleepThrough(gaugeEvery)
+			unixSleep(gaugeEvery)
 			samples = append(samples, sample(work))
 		}
 		used = threadTime() - began
@@ -67,13 +67,6 @@ func sample(work func()) Sample {
 	at, before := time.Now(), threadTime()
 	work()
 	return Sample{At: at, Took: threadTime() - before}
-}
-
-// sleepThrough sleeps for d, whatever signals come: the runtime sends some to its own threads.
-func sleepThrough(d time.Duration) {
-	t := unix.NsecToTimespec(d.Nanoseconds())
-	for unix.Nanosleep(&t, &t) == unix.EINTR { // what is left is in t
-	}
 }
 
 // threadTime is the CPU time of the calling thread, which waiting for the core is none of.

@@ -17,11 +17,7 @@ import (
 // time.
 func TestGauge(t *testing.T) {
 	t.Parallel()
-	cores, err := Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
-	core := cores[len(cores)-1]
+	core := lastCore(t)
 	const waited = 10 * time.Millisecond
 	var elsewhere [][]int
 	enough := make(chan struct{})
@@ -35,7 +31,7 @@ func TestGauge(t *testing.T) {
 			for began := threadTime(); threadTime()-began < waited; {
 			}
 		}
-		sleepThrough(waited)
+		unixSleep(waited)
 		if times++; times == 5 {
 			close(enough)
 		}
@@ -70,11 +66,7 @@ func TestGauge(t *testing.T) {
 // TestGaugeComesFirst: who may come first does, or the samples would be of when the core is free.
 func TestGaugeComesFirst(t *testing.T) {
 	t.Parallel()
-	cores, err := Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
-	core := cores[len(cores)-1]
+	core := lastCore(t)
 	watch(t, core)() // or it may not
 	var scheduled *unix.SchedAttr
 	stop, err := Gauge(core, func() { scheduled, _ = unix.SchedGetAttr(0, 0) })

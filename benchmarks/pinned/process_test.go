@@ -69,6 +69,16 @@ func do(what string) error {
 	return fmt.Errorf("there is no %q", what)
 }
 
+// lastCore is the last one that this process may use.
+func lastCore(t *testing.T) int {
+	t.Helper()
+	cores, err := Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cores[len(cores)-1]
+}
+
 // told is a process that [do] tells what to do.
 type told struct {
 	*testing.T
@@ -78,13 +88,9 @@ type told struct {
 
 func start(t *testing.T, niceness int) told {
 	t.Helper()
-	cores, err := Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), "PINNED_TEST=told")
-	p, err := Pipe(c, &c.Stdout, cores[len(cores)-1:], niceness)
+	p, err := Pipe(c, &c.Stdout, []int{lastCore(t)}, niceness)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,9 @@ func monotonic() time.Duration {
 	return time.Duration(now.Nano())
 }
 
+// unixSleep sleeps through signals, some of which the runtime sends to its own threads.
 func unixSleep(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
-	_ = unix.Nanosleep(&t, nil) // if a signal wakes it early, it is not late
+	for unix.Nanosleep(&t, &t) == unix.EINTR { // what is left is in t
+	}
 }

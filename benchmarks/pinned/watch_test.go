@@ -65,12 +65,8 @@ func take(d time.Duration) error {
 // TestWatch: a core that nobody gives up, as if a hypervisor had taken it, stands still.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	cores, err := Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := start(t, 0) // on the last of them
-	stop := watch(t, cores[len(cores)-1])
+	p := start(t, 0) // which is on that core too
+	stop := watch(t, lastCore(t))
 	if answer := p.say("take"); answer != "taken" {
 		t.Fatal(answer)
 	}
@@ -85,15 +81,11 @@ func TestWatch(t *testing.T) {
 // TestWatchEndsNobody: whatever was started by a thread that comes to watch lives on.
 func TestWatchEndsNobody(t *testing.T) {
 	t.Parallel()
-	p := start(t, 0)
-	cores, err := Cores()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, core := start(t, 0), lastCore(t)
 	for range 100 { // one of them is in the thread that started p, mostly
-		watch(t, cores[len(cores)-1])()
+		watch(t, core)()
 	}
-	if now := p.say("cores"); now != fmt.Sprintf("[%d] 1", cores[len(cores)-1]) {
+	if now := p.say("cores"); now != fmt.Sprintf("[%d] 1", core) {
 		t.Errorf("it answers %s", now)
 	}
 }
