@@ -25,7 +25,7 @@ import (
 	"verigate/verifycache"
 )
 
-func dial(t testing.TB, l *Listener) net.Conn {
+func dial(t testing.TB, l interface{ Addr() net.Addr }) net.Conn {
 	t.Helper()
 	c := must(net.Dial("tcp", l.Addr().String()))(t)
 	_ = c.SetDeadline(time.Now().Add(patience))
@@ -75,7 +75,7 @@ func TestClientsThatSpeakNoTLS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, verifycache.Options{})
 	first := hello(t, w)
-	soon := func(o *Options) { o.HandshakeTimeout = 50 * time.Millisecond }
+	soon := func(o *Options) { o.HandshakeTimeout = 200 * time.Millisecond }
 	for _, tt := range []struct {
 		name   string
 		reason string
@@ -93,9 +93,10 @@ func TestClientsThatSpeakNoTLS(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, r := w.start(t, tt.edit)
-			c := dial(t, l)
-			tt.client(c)
+			inner := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+			c := dial(t, inner)
+			tt.client(c) // before it is accepted, which is when the short timeouts begin
+			l, r := w.startOn(t, inner, tt.edit)
 			h := next(t, "handshake record", r.handshakes)
 			if h.Outcome != Failed || h.Reason != tt.reason {
 				t.Errorf("record = %v, %q (%v), want failed, %q", h.Outcome, h.Reason, h.Err, tt.reason)
