@@ -318,9 +318,9 @@ func (c *Config) backend(name string, deps Deps) (*gateway.Backend, error) {
 func (c *Config) ownLimit(credential trust.CredentialSource, store *trust.Store) handoff.Limit {
 	if own := c.File.OwnAssurance; own != nil {
 		grade := assurance.Grade{MIAL: assurance.MIAL(own.MIAL), MAAL: maal(own.MAAL)}
-		return func() assurance.Grade { return grade }
+		return func(time.Time) assurance.Grade { return grade }
 	}
-	return handoff.NewOwn(credential, store, nil).Grade
+	return handoff.NewOwn(credential, store).Grade
 }
 
 // conveyance returns how callers are conveyed, nil for not at all.

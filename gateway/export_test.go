@@ -57,3 +57,28 @@ func (g *Gateway) ServeThen(ctx *fasthttp.RequestCtx, between func()) {
 
 // Ending reports whether a connection that the HTTP server has is to end.
 func Ending(c net.Conn) bool { return c.(*edgeConn).ending() }
+
+// EndVerdicts has the verdicts about all callers end at a moment of which the rejudger
+// has not been told, and returns what tells whether all of them were judged since.
+func (g *Gateway) EndVerdicts(at time.Time) (judged func() bool) {
+	var all []*edgeConn
+	for _, d := range g.live.all() {
+		all = append(all, g.live.conns(d, nil)...)
+	}
+	for _, c := range all {
+		c.mu.Lock()
+		c.until = at.UnixNano()
+		c.mu.Unlock()
+	}
+	return func() bool {
+		for _, c := range all {
+			c.mu.Lock()
+			same := c.until == at.UnixNano()
+			c.mu.Unlock()
+			if same {
+				return false
+			}
+		}
+		return true
+	}
+}

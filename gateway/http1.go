@@ -322,7 +322,7 @@ func (x *exchange) convey(backend *Backend, call *upstream.Call) {
 	} else {
 		x.strip(backend)
 	}
-	fields = backend.Handoff.Append(fields, handoff.Caller{Path: x.path, Grade: x.grade})
+	fields = backend.Handoff.Append(fields, handoff.Caller{Path: x.path, Grade: x.grade}, x.decided)
 	fields = handoff.AppendForwarded(fields, x.conn.remote, x.record.Host)
 	id := len(fields)
 	fields = append(append(append(fields, requestIDName+": "...), x.record.ID...), "\r\n"...)

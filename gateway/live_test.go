@@ -845,3 +845,33 @@ func TestScopesThatDoNotDifferJudgeNobody(t *testing.T) {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 }
+
+// Every request is judged by the time at which it is, not by that of the connection, of
+// the request before, or of its own first octet (REV-05), and so is the gateway that vouches
+// for it (ASR-08).
+func TestRequestsAreJudgedByTheTimeOfNow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setting{})
+	c := w.open(w.issue(cartID))
+	const head = "POST /x HTTP/1.1\r\nHost: catalog.example\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+	for _, step := range []struct {
+		claim, send string
+		status      int
+	}{
+		{"a request", catalogCall, 200},
+		{"one that waits to be told to continue", head, 100},
+		{"its body", "body", 200},
+	} {
+		begun := time.Now()
+		judged := w.gateway.EndVerdicts(begun)
+		if r := c.do(step.send); r.StatusCode != step.status {
+			t.Fatalf("%s: %d %s, want %d", step.claim, r.StatusCode, r.body, step.status)
+		}
+		if !judged() {
+			t.Errorf("%s was judged by a time before it", step.claim)
+		}
+		if limited := time.Unix(0, w.limited.Load()); step.status == 200 && limited.Before(begun) {
+			t.Errorf("%s: the gateway itself was judged by a time %v before it", step.claim, begun.Sub(limited))
+		}
+	}
+}

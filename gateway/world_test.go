@@ -75,6 +75,7 @@ type world struct {
 	telemetry            *telemetry.Telemetry
 	audit                *auditLog
 	own                  credential
+	limited              atomic.Int64 // the time for which the gateway's own grade was asked last, in Unix nanoseconds
 	pay, catalog         *backend
 	gateway              *gateway.Gateway
 	options              gateway.Options
@@ -260,7 +261,11 @@ func (w *world) newProgram(edit func(*upstream.Options)) *gateway.Program {
 			edit(&o)
 		}
 		backends[name] = &gateway.Backend{Upstream: must(upstream.New(o))(w.t), Origin: origin(w.t, prodOrigin)}
-		backends[name].Handoff = handoff.New(handoff.ClientCert|handoff.ClientCertChain|handoff.XFCC|handoff.Workload, w.own.c.ID())
+		backends[name].Handoff = handoff.New(handoff.ClientCert|handoff.ClientCertChain|handoff.XFCC|handoff.Workload, w.own.c.ID(),
+			func(now time.Time) assurance.Grade {
+				w.limited.Store(now.UnixNano())
+				return handoff.Trusted.Grade(now)
+			})
 	}
 	return must(gateway.NewProgram(routes, rules, backends))(w.t)
 }

@@ -4,7 +4,7 @@
 // A request goes through it in an order that is the security of it (FWD-03):
 //
 //	handoff.StripRequest(&req.Header, sameDomain)    // hop-by-hop fields, then every reserved name
-//	fields = h.Append(fields, handoff.Caller{Path: path, Grade: grade}) // h := handoff.New(forms, id, own.Grade, hop.Grade)
+//	fields = h.Append(fields, handoff.Caller{Path: path, Grade: grade}, now) // h := handoff.New(forms, id, own.Grade, hop.Grade)
 //	fields = handoff.AppendForwarded(fields, remote, host)
 //	…                                                // fields are sent behind req.Header, and the backend answers
 //	handoff.FilterResponse(&resp.Header)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"verigate/assurance"
 	"verigate/certpath"
@@ -55,10 +56,10 @@ type Handoff struct {
 	memo       memo
 }
 
-// Limit returns a grade that no conveyed grade exceeds, in any characteristic. It
+// Limit returns a grade that no conveyed grade exceeds now, in any characteristic. It
 // is called for every request, concurrently: [Own.Grade] and [Hop.Grade] are made
 // for it.
-type Limit func() assurance.Grade
+type Limit func(now time.Time) assurance.Grade
 
 // New returns a Handoff of the given forms. assertedBy is the gateway's own
 // identity; a gateway without one leaves out what would name it. What is conveyed
@@ -74,15 +75,15 @@ func New(forms Form, assertedBy workloadid.ID, limits ...Limit) *Handoff {
 // Append appends the field lines that convey c, each with its end, to a header to
 // which [StripRequest] was applied. A caller without a path, or a path without an
 // identifier, is conveyed as far as there is something to say; a field that has
-// nothing to say is absent.
+// nothing to say is absent. now is a reading of the wall clock from just now.
 //
 // What is sent depends on the path and the conveyed grade only, and is remembered
 // for a bounded number of paths; then Append allocates nothing if dst has room.
-func (h *Handoff) Append(dst []byte, c Caller) []byte {
+func (h *Handoff) Append(dst []byte, c Caller, now time.Time) []byte {
 	if h == nil || c.Path.IsZero() {
 		return dst
 	}
-	c.Grade = h.limited(c.Grade)
+	c.Grade = h.limited(c.Grade, now)
 	v := h.memo.get(c.Path)
 	if v == nil || v.grade != c.Grade {
 		v = &values{grade: c.Grade, lines: h.linesOf(c)}
@@ -92,9 +93,9 @@ func (h *Handoff) Append(dst []byte, c Caller) []byte {
 }
 
 // limited returns the part of g that the backend may believe.
-func (h *Handoff) limited(g assurance.Grade) assurance.Grade {
+func (h *Handoff) limited(g assurance.Grade, now time.Time) assurance.Grade {
 	for _, limit := range h.limits {
-		g = assurance.Min(g, limit())
+		g = assurance.Min(g, limit(now))
 	}
 	return g
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -37,7 +38,7 @@ func byteSequences(t *testing.T, value string) (all [][]byte) {
 func TestClientCertIsTheLeaf(t *testing.T) {
 	t.Parallel()
 	c, h := callerOf(t, checkout), request(t)
-	followed(h, New(ClientCert, workloadid.ID{}).Append(nil, c))
+	followed(h, New(ClientCert, workloadid.ID{}).Append(nil, c, time.Now()))
 	got := byteSequences(t, string(h.Peek("Client-Cert")))
 	if len(got) != 1 || !bytes.Equal(got[0], c.Path.RawLeaf()) {
 		t.Errorf("Client-Cert does not have the leaf's DER (FWD-04)")
@@ -50,7 +51,7 @@ func TestClientCertIsTheLeaf(t *testing.T) {
 func TestClientCertChainIsTheValidatedPath(t *testing.T) {
 	t.Parallel()
 	c, h := callerOf(t, checkout), request(t)
-	followed(h, New(ClientCertChain, workloadid.ID{}).Append(nil, c))
+	followed(h, New(ClientCertChain, workloadid.ID{}).Append(nil, c, time.Now()))
 	issuers := c.Path.Issuers()
 	got := byteSequences(t, string(h.Peek("Client-Cert-Chain")))
 	want := [][]byte{issuers[0].Raw, issuers[1].Raw}
@@ -66,7 +67,7 @@ func TestXFCCHasOneElementOfIdentities(t *testing.T) {
 	t.Parallel()
 	c, h := callerOf(t, checkout), request(t, "X-Forwarded-Client-Cert: By=a;URI=spiffe://evil", "x_forwarded_client_cert: URI=b")
 	StripRequest(h, false)
-	followed(h, New(XFCC, identity(t, edge)).Append(nil, c))
+	followed(h, New(XFCC, identity(t, edge)).Append(nil, c, time.Now()))
 	hash := c.Path.LeafSHA256()
 	want := "X-Forwarded-Client-Cert: By=" + edge + ";Hash=" + hex.EncodeToString(hash[:]) + ";URI=" + checkout
 	if lines := sent(h); len(lines) != 1 || lines[0] != want {
@@ -86,12 +87,12 @@ func TestWorkloadFields(t *testing.T) {
 		"X-Workload-Asserted-By: " + edge,
 	}
 	h := request(t)
-	followed(h, New(Workload, identity(t, edge)).Append(nil, c))
+	followed(h, New(Workload, identity(t, edge)).Append(nil, c, time.Now()))
 	if lines := sent(h); !slices.Equal(lines, want) {
 		t.Errorf("sends\n\t%q, want\n\t%q (FWD-11)", lines, want)
 	}
 	h = request(t)
-	followed(h, New(Workload, workloadid.ID{}).Append(nil, c))
+	followed(h, New(Workload, workloadid.ID{}).Append(nil, c, time.Now()))
 	if lines := sent(h); !slices.Equal(lines, want[:3]) {
 		t.Errorf("a gateway without identity sends\n\t%q, want\n\t%q", lines, want[:3])
 	}
@@ -103,7 +104,7 @@ func TestApplyFollowsTheGrade(t *testing.T) {
 	for _, level := range []assurance.MIAL{assurance.MIAL1, assurance.MIAL3, assurance.MIAL1} {
 		c.Grade.MIAL = level
 		h := request(t)
-		followed(h, handoff.Append(nil, c))
+		followed(h, handoff.Append(nil, c, time.Now()))
 		want := "mial=" + string('0'+byte(level)) + ","
 		if got := string(h.Peek("X-Workload-Assurance")); !strings.HasPrefix(got, want) {
 			t.Errorf("after the grade became %v, X-Workload-Assurance is %q", level, got)
@@ -117,7 +118,7 @@ func TestACallerCannotRemoveOrForgeWhatIsAdded(t *testing.T) {
 	c, handoff := callerOf(t, checkout), New(all, identity(t, edge))
 	honest := request(t)
 	StripRequest(honest, false)
-	followed(honest, handoff.Append(nil, c))
+	followed(honest, handoff.Append(nil, c, time.Now()))
 	want := sent(honest)
 	for _, lines := range [][]string{
 		{"Connection: Client-Cert"},
@@ -130,7 +131,7 @@ func TestACallerCannotRemoveOrForgeWhatIsAdded(t *testing.T) {
 	} {
 		h := request(t, lines...)
 		StripRequest(h, false)
-		followed(h, handoff.Append(nil, c))
+		followed(h, handoff.Append(nil, c, time.Now()))
 		if got := sent(h); !slices.Equal(got, want) {
 			t.Errorf("a caller that sends %q makes the gateway send\n\t%.100q, want\n\t%.100q", lines, got, want)
 		}
@@ -141,13 +142,15 @@ func TestNothingIsConveyedWithoutReason(t *testing.T) {
 	t.Parallel()
 	var none *Handoff
 	for name, apply := range map[string]func(*fasthttp.RequestHeader){
-		"a nil Handoff (FWD-06)": func(h *fasthttp.RequestHeader) { followed(h, none.Append(nil, callerOf(t, checkout))) },
+		"a nil Handoff (FWD-06)": func(h *fasthttp.RequestHeader) { followed(h, none.Append(nil, callerOf(t, checkout), time.Now())) },
 		"no forms": func(h *fasthttp.RequestHeader) {
-			followed(h, New(0, identity(t, edge)).Append(nil, callerOf(t, checkout)))
+			followed(h, New(0, identity(t, edge)).Append(nil, callerOf(t, checkout), time.Now()))
 		},
-		"no path": func(h *fasthttp.RequestHeader) { followed(h, New(all, identity(t, edge)).Append(nil, Caller{})) },
+		"no path": func(h *fasthttp.RequestHeader) {
+			followed(h, New(all, identity(t, edge)).Append(nil, Caller{}, time.Now()))
+		},
 		"a zero path": func(h *fasthttp.RequestHeader) {
-			followed(h, New(all, identity(t, edge)).Append(nil, Caller{Path: new(certpath.Path)}))
+			followed(h, New(all, identity(t, edge)).Append(nil, Caller{Path: new(certpath.Path)}, time.Now()))
 		},
 	} {
 		h := request(t)
@@ -255,7 +258,7 @@ func TestApplyConcurrently(t *testing.T) {
 			for j := range 50 {
 				c, h := callers[(i+j)%2], request(t)
 				c.Grade.MIAL = assurance.MIAL(j % 3)
-				followed(h, handoff.Append(nil, c))
+				followed(h, handoff.Append(nil, c, time.Now()))
 				if got := string(h.Peek("X-Workload-Id")); got != c.Path.ID().String() {
 					t.Errorf("X-Workload-Id = %q for %v", got, c.Path.ID())
 				}
@@ -269,8 +272,8 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
-	c, handoff, fields := callerOf(t, checkout), New(all, identity(t, edge)), make([]byte, 0, 8<<10)
-	if n := testing.AllocsPerRun(500, func() { handoff.Append(fields, c) }); n != 0 {
+	c, handoff, fields, now := callerOf(t, checkout), New(all, identity(t, edge)), make([]byte, 0, 8<<10), time.Now()
+	if n := testing.AllocsPerRun(500, func() { handoff.Append(fields, c, now) }); n != 0 {
 		t.Errorf("Append allocates %v times for a known path, want 0", n)
 	}
 }
@@ -308,13 +311,13 @@ func BenchmarkFilterResponse(b *testing.B) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	c := callerOf(b, checkout)
+	c, now := callerOf(b, checkout), time.Now()
 	for name, forms := range map[string]Form{"workload": Workload, "client_cert": ClientCert, "all": all} {
 		b.Run(name, func(b *testing.B) {
 			handoff, fields := New(forms, identity(b, edge)), make([]byte, 0, 8<<10)
 			b.ReportAllocs()
 			for b.Loop() {
-				handoff.Append(fields, c)
+				handoff.Append(fields, c, now)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"verigate/assurance"
 )
@@ -44,7 +45,9 @@ func (h Hop) String() string {
 //   - Open: nothing backs what is said, MIAL-0.
 //   - Local: those who may say it cannot be told apart, MIAL-1.
 //   - Mutual and Trusted: what is said is the gateway's word, no limit.
-func (h Hop) Grade() assurance.Grade {
+//
+// It is the same at any time.
+func (h Hop) Grade(time.Time) assurance.Grade {
 	switch h {
 	case Mutual, Trusted:
 		return unlimited

@@ -24,7 +24,7 @@ func grade(mial assurance.MIAL, maal ...uint8) assurance.Grade {
 func conveyed(t *testing.T, h *Handoff, c Caller) string {
 	t.Helper()
 	header := request(t)
-	followed(header, h.Append(nil, c))
+	followed(header, h.Append(nil, c, time.Now()))
 	return string(header.Peek("X-Workload-Assurance"))
 }
 
@@ -54,7 +54,7 @@ func TestTheLeastOfThreeGradesIsConveyed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.claim, func(t *testing.T) {
 			t.Parallel()
-			h := New(Workload, identity(t, edge), func() assurance.Grade { return tt.own }, tt.hop.Grade)
+			h := New(Workload, identity(t, edge), func(time.Time) assurance.Grade { return tt.own }, tt.hop.Grade)
 			c := Caller{Path: c.Path, Grade: tt.caller}
 			if got, want := conveyed(t, h, c), tt.want+`;profile="maal-local/1"`; got != want {
 				t.Errorf("X-Workload-Assurance is %q, want %q", got, want)
@@ -68,7 +68,7 @@ func TestConveyedGradeFollowsTheLimit(t *testing.T) {
 	t.Parallel()
 	c, own := callerOf(t, checkout), grade(4)
 	c.Grade = grade(3)
-	h := New(Workload, identity(t, edge), func() assurance.Grade { return own })
+	h := New(Workload, identity(t, edge), func(time.Time) assurance.Grade { return own })
 	for _, step := range []struct {
 		own  assurance.MIAL
 		want string
@@ -136,7 +136,7 @@ func newGatewayWorld(t *testing.T) *gatewayWorld {
 	w.issuing, err = root.NewIntermediate(devpki.CAOptions{Name: "issuing"})
 	w.check(err)
 	w.root = root
-	w.own = NewOwn(w.source, w.store, func() time.Time { return w.now })
+	w.own = NewOwn(w.source, w.store)
 	return w
 }
 
@@ -225,7 +225,7 @@ func TestOwnGrade(t *testing.T) {
 			w := newGatewayWorld(t)
 			tt.set(w)
 			for range 2 { // found out, and remembered
-				if got := w.own.Grade(); got != tt.want {
+				if got := w.own.Grade(w.now); got != tt.want {
 					t.Errorf("Grade() = %+v, want %+v", got, tt.want)
 				}
 			}
@@ -260,7 +260,7 @@ func TestOwnGradeFollowsChanges(t *testing.T) {
 		{"there is no credential any more", func() { w.source.held = nil }, 0},
 	} {
 		step.change()
-		if got := w.own.Grade().MIAL; got != step.want {
+		if got := w.own.Grade(w.now).MIAL; got != step.want {
 			t.Errorf("%s: Grade() is %v, want %v", step.claim, got, step.want)
 		}
 	}
@@ -301,7 +301,7 @@ func TestOwnGradeFollowsCRLsAsEarlyAsClocksMayDiffer(t *testing.T) {
 		want assurance.MIAL
 	}{{start, 1}, {next.Add(-skew - 1), 1}, {next.Add(-skew), 0}} {
 		w.now = step.now
-		if got := w.own.Grade().MIAL; got != step.want {
+		if got := w.own.Grade(w.now).MIAL; got != step.want {
 			t.Errorf("%v before the CRL: Grade() is %v, want %v", next.Sub(step.now), got, step.want)
 		}
 	}
@@ -324,11 +324,35 @@ func BenchmarkOwnGrade(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	own := NewOwn(&credentialSource{credential}, new(trust.Store), nil)
+	own := NewOwn(&credentialSource{credential}, new(trust.Store))
+	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		if g := own.Grade(); g.MIAL != assurance.MIAL1 {
+		if g := own.Grade(now); g.MIAL != assurance.MIAL1 {
 			b.Fatal(fmt.Sprint(g))
+		}
+	}
+}
+
+// What is conveyed is limited by the time that Append is given.
+func TestLimitIsAskedWithTheTimeOfAppend(t *testing.T) {
+	t.Parallel()
+	c, end := callerOf(t, checkout), time.Unix(1e9, 0)
+	c.Grade = grade(3)
+	h := New(Workload, identity(t, edge), func(now time.Time) assurance.Grade {
+		if now.Before(end) {
+			return grade(2)
+		}
+		return grade(0)
+	})
+	for _, step := range []struct {
+		now  time.Time
+		want string
+	}{{end.Add(-1), "mial=2,"}, {end, "mial=0,"}, {end.Add(-1), "mial=2,"}} {
+		header := request(t)
+		followed(header, h.Append(nil, c, step.now))
+		if got := string(header.Peek("X-Workload-Assurance")); !strings.HasPrefix(got, step.want) {
+			t.Errorf("%v before the end: X-Workload-Assurance is %q, want %s…", end.Sub(step.now), got, step.want)
 		}
 	}
 }

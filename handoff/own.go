@@ -25,7 +25,6 @@ import (
 type Own struct {
 	credential trust.CredentialSource
 	store      *trust.Store
-	now        func() time.Time
 	known      atomic.Pointer[ownGrade]
 }
 
@@ -39,24 +38,24 @@ type ownGrade struct {
 }
 
 // NewOwn returns what grades the gateway with the credential of source by the
-// trust in force in store. now is the wall clock; nil is [time.Now].
-func NewOwn(source trust.CredentialSource, store *trust.Store, now func() time.Time) *Own {
-	if now == nil {
-		now = time.Now
-	}
-	return &Own{credential: source, store: store, now: now}
+// trust in force in store.
+func NewOwn(source trust.CredentialSource, store *trust.Store) *Own {
+	return &Own{credential: source, store: store}
 }
 
-// Grade returns the gateway's grade now. It follows changes of the credential and
-// of trust; between them it costs a comparison.
-func (o *Own) Grade() assurance.Grade {
-	credential, snapshot, now := o.credential.Credential(), o.store.Load(), o.now()
-	if k := o.known.Load(); k != nil && k.credential == credential && k.snapshot == snapshot &&
-		!now.Before(k.from) && (k.until.IsZero() || now.Before(k.until)) {
-		return k.grade
+// Grade returns the gateway's grade now, by the wall clock. It follows changes of the
+// credential and of trust; between them it costs a comparison.
+func (o *Own) Grade(now time.Time) assurance.Grade {
+	credential, snapshot := o.credential.Credential(), o.store.Load()
+	known := o.known.Load()
+	same := known != nil && known.credential == credential && known.snapshot == snapshot
+	if same && !now.Before(known.from) && (known.until.IsZero() || now.Before(known.until)) {
+		return known.grade
 	}
 	k := judgeOwn(credential, snapshot, now)
-	o.known.Store(k)
+	if !same || !now.Before(known.from) { // a straggler's answer is for itself alone
+		o.known.Store(k)
+	}
 	return k.grade
 }
 

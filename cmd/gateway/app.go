@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,6 +202,11 @@ func (a *app) serve(ctx context.Context, reload <-chan struct{}) error {
 	defer background.Wait()
 	defer stopWatching()
 	footprint.Set(a.log)
+	if !a.config.File.Admin.Pprof {
+		// Nobody can ask for the profile of the heap, and a handshake allocates so much that the
+		// stacks of many would be kept for it.
+		runtime.MemProfileRate = 0
+	}
 	background.Go(func() { footprint.Tend(watching) })
 	background.Go(func() {
 		if err := a.files.Run(watching); err != nil && !errors.Is(err, context.Canceled) {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,6 +99,19 @@ upstreams:
 telemetry: {audit: {file: audit.jsonl}}
 admin: {address: 127.0.0.1:0}
 `, path, f.backend))
+}
+
+// edit changes the configuration.
+func (f *fleet) edit(t *testing.T, from, to string) {
+	t.Helper()
+	written, err := os.ReadFile(filepath.Join(f.dir, "gateway.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(written), from) {
+		t.Fatalf("the configuration has no %q", from)
+	}
+	f.write(t, "gateway.yaml", strings.Replace(string(written), from, to, 1))
 }
 
 // process is a gateway in a process of its own.
@@ -463,5 +477,42 @@ func TestBatchGoesOnAfterALineThatIsTooLong(t *testing.T) {
 	want := []string{" malformed_case", "next malformed_certificate", " malformed_case"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("explainBatch() answers %q, want %q", got, want)
+	}
+}
+
+// ASR-08, from the file to the backend: the fleet's gateway and its callers are of one
+// trust domain, and of one grade if the operator says no more.
+func TestNobodyIsConveyedAsBetterThanGatewayAndHop(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ claim, own, upstream, want string }{
+		{"loopback is MIAL-1", "", "", "mial=1,"},
+		{"a hop that the operator trusts takes nothing away", "", ", trusted_hop: true", "mial=3,"},
+		{"nor does it raise the gateway", "own_assurance: {mial: 2}\n", ", trusted_hop: true", "mial=2,"},
+		{"a gateway that its domain refuses vouches for nobody", "deny: [{identity: spiffe://prod.example/edge}]\n", ", trusted_hop: true", "mial=0,"},
+	} {
+		t.Run(tt.claim, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, r.Header.Get("X-Workload-Assurance"))
+			})
+			f.edit(t, "plaintext: true", "plaintext: true, handoff: [workload]"+tt.upstream)
+			f.edit(t, "{file: root.pem}", "{file: root.pem}, assurance: [{mial: 3}]")
+			f.edit(t, "listeners:", tt.own+"listeners:")
+			if status, got, err := f.get(f.run(t), "/"); err != nil || status != 200 || !strings.HasPrefix(got, tt.want) {
+				t.Errorf("the backend got %d %q, %v; want %s…", status, got, err, tt.want)
+			}
+		})
+	}
+}
+
+// With profiles, allocations are sampled as Go does it. The first line has twice the rate.
+func TestHeapProfileHasSamples(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, func(http.ResponseWriter, *http.Request) {})
+	f.edit(t, "admin: {", "admin: {pprof: true, ")
+	_, profile := f.run(t).ask(t, "/debug/pprof/heap?debug=1")
+	first, _, _ := strings.Cut(profile, "\n")
+	if want := fmt.Sprintf("@ heap/%d", 2*runtime.MemProfileRate); !strings.HasSuffix(first, want) {
+		t.Errorf("the heap profile begins with %q, want …%s", first, want)
 	}
 }
