@@ -41,8 +41,11 @@ func newRoot(t testing.TB, name string) *devpki.CA {
 // crl makes the CRL of ca with the number, which was issued age ago.
 func crl(t testing.TB, ca *devpki.CA, number int64, age time.Duration) []byte {
 	t.Helper()
-	return crlAt(t, ca, number, time.Now().Add(-age), 24*time.Hour)
+	return crlAt(t, ca, number, began.Add(-age), 24*time.Hour)
 }
+
+// began is what ages count from: two lists of one age are of one date, which CRLs tell to the second.
+var began = time.Now()
 
 func crlAt(t testing.TB, ca *devpki.CA, number int64, issued time.Time, lifetime time.Duration) []byte {
 	t.Helper()
