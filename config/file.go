@@ -415,6 +415,6 @@ type Audit struct {
 type Admin struct {
 	// Address is host:port. Default: 127.0.0.1:9901.
 	Address string `yaml:"address"`
-	// Pprof serves profiles under /debug/pprof: `go tool pprof http://127.0.0.1:9901/debug/pprof/heap` shows what memory is for, and …/profile what processor time is. While it is off, allocations are not sampled, which spares handshakes some CPU time. Default: false.
+	// Pprof serves profiles under /debug/pprof, such as heap, and profile for CPU time: `go tool pprof http://127.0.0.1:9901/debug/pprof/heap`. While it is off, allocations are not sampled, which spares handshakes some CPU time. Default: false.
 	Pprof bool `yaml:"pprof"`
 }
