@@ -37,7 +37,7 @@ type exchange struct {
 	fields    []byte            // that the backend gets from the gateway itself, or its whole header; the memory is kept
 	ids       string            // for this request and those that use the memory after it
 	mentions  mentions
-	decided   time.Time
+	decided   time.Time // the clock when it was; what comes after counts from it
 	streaming bool // the response's body comes from the backend while it is sent
 	closing   bool // the connection ends with this response
 }

@@ -21,10 +21,10 @@ func grade(mial assurance.MIAL, maal ...uint8) assurance.Grade {
 }
 
 // conveyed returns what X-Workload-Assurance says.
-func conveyed(t *testing.T, h *Handoff, c Caller) string {
+func conveyed(t *testing.T, h *Handoff, c Caller, now time.Time) string {
 	t.Helper()
 	header := request(t)
-	followed(header, h.Append(nil, c, time.Now()))
+	followed(header, h.Append(nil, c, now))
 	return string(header.Peek("X-Workload-Assurance"))
 }
 
@@ -56,7 +56,7 @@ func TestTheLeastOfThreeGradesIsConveyed(t *testing.T) {
 			t.Parallel()
 			h := New(Workload, identity(t, edge), func(time.Time) assurance.Grade { return tt.own }, tt.hop.Grade)
 			c := Caller{Path: c.Path, Grade: tt.caller}
-			if got, want := conveyed(t, h, c), tt.want+`;profile="maal-local/1"`; got != want {
+			if got, want := conveyed(t, h, c, time.Now()), tt.want+`;profile="maal-local/1"`; got != want {
 				t.Errorf("X-Workload-Assurance is %q, want %q", got, want)
 			}
 		})
@@ -74,7 +74,7 @@ func TestConveyedGradeFollowsTheLimit(t *testing.T) {
 		want string
 	}{{4, "mial=3,"}, {1, "mial=1,"}, {0, "mial=0,"}, {2, "mial=2,"}} {
 		own.MIAL = step.own
-		if got := conveyed(t, h, c); !strings.HasPrefix(got, step.want) {
+		if got := conveyed(t, h, c, time.Now()); !strings.HasPrefix(got, step.want) {
 			t.Errorf("with a gateway at %v X-Workload-Assurance is %q, want %s…", step.own, got, step.want)
 		}
 	}
@@ -266,6 +266,27 @@ func TestOwnGradeFollowsChanges(t *testing.T) {
 	}
 }
 
+// A request that read the clock before a new certificate was valid, and is overtaken, gets
+// its own answer and leaves that of the others, which it would replace for a minute.
+func TestOwnGradeOutlivesStragglers(t *testing.T) {
+	t.Parallel()
+	w := newGatewayWorld(t)
+	start := w.now.Truncate(time.Second)
+	w.hold(devpki.LeafOptions{URIs: []string{edge}, NotBefore: start, NotAfter: start.Add(time.Hour)})
+	w.trust(assurance.Options{Statements: []assurance.Statement{{MIAL: 3}}}, nil)
+	for i, step := range []struct {
+		now  time.Time
+		want assurance.MIAL
+	}{{start, 3}, {start.Add(-1), 0}, {start, 3}} {
+		if got := w.own.Grade(step.now).MIAL; got != step.want {
+			t.Errorf("request %d: Grade() is %v, want %v", i, got, step.want)
+		}
+		if k := w.own.known.Load(); k == nil || k.from != start {
+			t.Errorf("request %d: what is kept is %+v, want the answer of the first", i, k)
+		}
+	}
+}
+
 // A CRL revokes the gateway as early as it revokes its peers: as clocks may differ
 // (PKIX-13).
 func TestOwnGradeFollowsCRLsAsEarlyAsClocksMayDiffer(t *testing.T) {
@@ -349,9 +370,7 @@ func TestLimitIsAskedWithTheTimeOfAppend(t *testing.T) {
 		now  time.Time
 		want string
 	}{{end.Add(-1), "mial=2,"}, {end, "mial=0,"}, {end.Add(-1), "mial=2,"}} {
-		header := request(t)
-		followed(header, h.Append(nil, c, step.now))
-		if got := string(header.Peek("X-Workload-Assurance")); !strings.HasPrefix(got, step.want) {
+		if got := conveyed(t, h, c, step.now); !strings.HasPrefix(got, step.want) {
 			t.Errorf("%v before the end: X-Workload-Assurance is %q, want %s…", end.Sub(step.now), got, step.want)
 		}
 	}
