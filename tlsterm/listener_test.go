@@ -75,7 +75,7 @@ func TestClientsThatSpeakNoTLS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, verifycache.Options{})
 	first := hello(t, w)
-	soon := func(o *Options) { o.HandshakeTimeout = 200 * time.Millisecond }
+	soon := func(o *Options) { o.HandshakeTimeout = 50 * time.Millisecond }
 	for _, tt := range []struct {
 		name   string
 		reason string
