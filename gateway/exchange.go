@@ -38,8 +38,8 @@ type exchange struct {
 	ids       string            // for this request and those that use the memory after it
 	mentions  mentions
 	decided   time.Time // the clock when it was; what comes after counts from it
-	streaming bool // the response's body comes from the backend while it is sent
-	closing   bool // the connection ends with this response
+	streaming bool      // the response's body comes from the backend while it is sent
+	closing   bool      // the connection ends with this response
 }
 
 // exchanges are reused: an idle connection does not carry one.
