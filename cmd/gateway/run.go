@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"verigate/internal/timerslack"
 )
 
 // defaultConfig is the configuration that run and check take when none is named.
@@ -36,9 +38,12 @@ The log goes to standard error; audit records go to the file of telemetry.audit,
 standard output.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			slack, err := timerslack.Widen() // before anything is open or caught
 			ctx, stop := untilAsked(c.Context())
 			defer stop()
-			return run(ctx, path, logger(verbose))
+			log := logger(verbose)
+			log.Debug("timer slack", "slack", slack, "error", err)
+			return run(ctx, path, log)
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")

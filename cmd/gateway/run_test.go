@@ -131,7 +131,13 @@ func command(args ...string) *exec.Cmd { return exec.Command("gateway", args...)
 // run starts `gateway run` and waits until it listens.
 func (f *fleet) run(t *testing.T) *process {
 	t.Helper()
-	p := &process{cmd: command("run", "-c", filepath.Join(f.dir, "gateway.yaml")), lines: make(chan string, 1024), exit: make(chan error, 1)}
+	return start(t, command("run", "-c", filepath.Join(f.dir, "gateway.yaml")))
+}
+
+// start is run for a command that somebody made.
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, lines: make(chan string, 1024), exit: make(chan error, 1)}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -156,9 +162,7 @@ func (f *fleet) run(t *testing.T) *process {
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		if t.Failed() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			t.Logf("the gateway's log:\n%s", p.log.String())
+			t.Logf("the gateway's log:\n%s", p.logged())
 		}
 	})
 	p.edge = valueOf(p.await(t, "msg=listening"), "address")
@@ -182,6 +186,13 @@ func (p *process) await(t *testing.T, text string) string {
 			t.Fatalf("the gateway did not log %s", text)
 		}
 	}
+}
+
+// logged returns the log so far.
+func (p *process) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
 }
 
 func (p *process) signal(t *testing.T, s os.Signal) {
