@@ -43,21 +43,21 @@ var rooms = []room{
 
 // beside are packages outside the layers, with who may import them.
 var beside = map[string][]string{
-	"trust/files":         {"cmd/gateway"},
-	"trust/federation":    {"cmd/gateway"},
-	"trust/workloadapi":   {"cmd/gateway"},
-	"trust/crlfetch":      {"cmd/gateway"},
-	"trust/mirror":        {"trust/federation", "trust/workloadapi", "trust/crlfetch", "cmd/gateway"},
-	"devpki":              {"cmd/gateway", "loadtest", "benchmarks", "deploy"},
-	"config/schemagen":    {},
-	"internal/race":       {}, // for tests
-	"internal/footprint":  {"cmd/gateway"},
-	"internal/netpoll":    {"tlsterm", "internal/footprint"},
-	"internal/timerslack": {"cmd/gateway"},
-	"deploy":              {},
-	"loadtest":            {},
-	"benchmarks":          {"loadtest"},
+	"trust/files":        {"cmd/gateway"},
+	"trust/federation":   {"cmd/gateway"},
+	"trust/workloadapi":  {"cmd/gateway"},
+	"trust/crlfetch":     {"cmd/gateway"},
+	"trust/mirror":       {"trust/federation", "trust/workloadapi", "trust/crlfetch", "cmd/gateway"},
+	"devpki":             {"cmd/gateway", "loadtest", "benchmarks", "deploy"},
+	"config/schemagen":   {},
+	"internal/race":      {}, // for tests
+	"internal/footprint": {"cmd/gateway"},
+	"internal/netpoll":   {"tlsterm", "internal/footprint"},
+	"deploy":             {},
+	"loadtest":           {},
+	"benchmarks":         {"loadtest"},
 
+	"internal/timerslack":          {"cmd/gateway"},
 	"internal/netpoll/netpolltest": {}, // for tests
 }
 

@@ -311,7 +311,7 @@ func TestSystemdUnitFitsTheConfiguration(t *testing.T) {
 		t.Errorf("audit records go to %s, which the unit cannot write", c.Telemetry.Audit.File)
 	}
 	for _, want := range []string{
-		"Type=exec", "ExecReload=/bin/kill -HUP $MAINPID", "DynamicUser=yes", "RestartPreventExitStatus=2 3",
+		"Type=exec", "ExecReload=/bin/kill -HUP $MAINPID", "DynamicUser=yes", "RestartPreventExitStatus=2 3", "RestartForceExitStatus=SIGHUP",
 		"CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE",
 		"ProtectSystem=strict", "MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service",
 	} {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -38,12 +39,21 @@ The log goes to standard error; audit records go to the file of telemetry.audit,
 standard output.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			slack, err := timerslack.Widen() // before anything is open or caught
+			// A SIGHUP that comes before its handler would end the process, and there is nothing
+			// to reload yet. What is ignored stays so across a start anew.
+			signal.Ignore(syscall.SIGHUP)
+			slack, err := timerslack.Widen() // before anything is open
 			ctx, stop := untilAsked(c.Context())
 			defer stop()
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
 			log := logger(verbose)
-			log.Debug("timer slack", "slack", slack, "error", err)
-			return run(ctx, path, log)
+			log.Debug("timer slack", "slack", slack, "processors", runtime.GOMAXPROCS(0))
+			if err != nil {
+				log.Info("timer slack not widened", "error", err)
+			}
+			return run(ctx, path, hangup, log)
 		},
 	}
 	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
@@ -59,7 +69,8 @@ func logger(verbose bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-func run(ctx context.Context, path string, log *slog.Logger) error {
+// run serves by the file at path until ctx is done, and reloads at each hangup.
+func run(ctx context.Context, path string, hangup <-chan os.Signal, log *slog.Logger) error {
 	a, err := open(path, log)
 	if err != nil {
 		return err
@@ -73,9 +84,6 @@ func run(ctx context.Context, path string, log *slog.Logger) error {
 	}
 	log.Info("admin listening", "url", fmt.Sprintf("http://%s/", a.admin.Addr()))
 
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	reload := make(chan struct{})
 	done := make(chan struct{})
 	defer close(done)

@@ -131,10 +131,12 @@ func command(args ...string) *exec.Cmd { return exec.Command("gateway", args...)
 // run starts `gateway run` and waits until it listens.
 func (f *fleet) run(t *testing.T) *process {
 	t.Helper()
-	return start(t, command("run", "-c", filepath.Join(f.dir, "gateway.yaml")))
+	p := start(t, command("run", "-c", filepath.Join(f.dir, "gateway.yaml")))
+	p.listens(t)
+	return p
 }
 
-// start is run for a command that somebody made.
+// start starts a gateway and follows its log.
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, lines: make(chan string, 1024), exit: make(chan error, 1)}
@@ -165,9 +167,14 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 			t.Logf("the gateway's log:\n%s", p.logged())
 		}
 	})
+	return p
+}
+
+// listens waits until p listens.
+func (p *process) listens(t *testing.T) {
+	t.Helper()
 	p.edge = valueOf(p.await(t, "msg=listening"), "address")
 	p.admin = strings.TrimSuffix(valueOf(p.await(t, `msg="admin listening"`), "url"), "/")
-	return p
 }
 
 // await returns the next line of the log that has text.
