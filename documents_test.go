@@ -1,7 +1,9 @@
 package verigate
 
 import (
+	"compress/gzip"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -184,6 +186,28 @@ var recordNumber = regexp.MustCompile(`\bADR ([0-9]{4})\b`)
 
 // markdownLink is a link to a file, with or without an anchor in it.
 var markdownLink = regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
+
+// TestProfileNamesNoPathOfAMachine looks into the compiler's profile.
+func TestProfileNamesNoPathOfAMachine(t *testing.T) {
+	t.Parallel()
+	const file = "cmd/gateway/default.pgo"
+	packed, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	profile, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path := regexp.MustCompile(`/(tmp|var|home|root|work|Users)/[\x20-\x7e]*`).Find(content); path != nil {
+		t.Errorf("%s has the path %s; benchmarks/pgo.sh makes it without", file, path)
+	}
+}
 
 // TestLinksLeadSomewhere checks the links from one document to another.
 func TestLinksLeadSomewhere(t *testing.T) {
