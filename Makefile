@@ -11,6 +11,10 @@ GOLANGCI_LINT := $(CACHE)/golangci-lint-v2.15.0
 BENCHSTAT     := $(CACHE)/benchstat
 CADDY         := $(CACHE)/caddy-v2.11.9
 
+# Without the gateway's profile: with it, everything that cmd/gateway is made of is compiled
+# for its tests once more in each pass. The loadtest runs the gateway as it is built.
+GO_TEST := go test -pgo=off
+
 .PHONY: all build demo test setup unit race lint tidy-check fuzz conformance promtest loadtest k6ext bench bench-compare bench-peers bench-scaling pgo cover generate help
 
 all: lint test ## lint and test
@@ -27,10 +31,10 @@ setup: ## install what the tests need beside Go (Debian packages)
 	./.ci/setup
 
 unit: ## all tests without the race detector: what is claimed about allocations holds only so
-	go test -count=1 ./...
+	$(GO_TEST) -count=1 ./...
 
 race: ## unit and end-to-end tests with the race detector
-	go test -race -shuffle=on ./...
+	$(GO_TEST) -race -shuffle=on ./...
 
 lint: $(GOLANGCI_LINT) tidy-check ## format, vet, static analysis
 	$(GOLANGCI_LINT) run
