@@ -195,8 +195,8 @@ func (a *app) observe() {
 	a.telemetry.ConfigReload(nil)
 }
 
-// serve runs until ctx is done, then drains. reload is asked for on the channel.
-func (a *app) serve(ctx context.Context, reload <-chan struct{}) error {
+// serve runs until ctx is done, then drains. Each hangup is a reload.
+func (a *app) serve(ctx context.Context, hangup <-chan os.Signal) error {
 	watching, stopWatching := context.WithCancel(context.Background())
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -223,7 +223,7 @@ func (a *app) serve(ctx context.Context, reload <-chan struct{}) error {
 
 	for {
 		select {
-		case <-reload:
+		case <-hangup:
 			a.reload()
 		case err := <-failed:
 			a.release(context.Background())

@@ -83,23 +83,5 @@ func run(ctx context.Context, path string, hangup <-chan os.Signal, log *slog.Lo
 		log.Info("listening", "listener", l.Name, "address", l.Address)
 	}
 	log.Info("admin listening", "url", fmt.Sprintf("http://%s/", a.admin.Addr()))
-
-	reload := make(chan struct{})
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		for {
-			select {
-			case <-hangup:
-				select {
-				case reload <- struct{}{}:
-				case <-done:
-					return
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return a.serve(ctx, reload)
+	return a.serve(ctx, hangup)
 }
