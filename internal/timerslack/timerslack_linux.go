@@ -36,18 +36,17 @@ const (
 // could not be widened although it should have been; all is as it was then.
 func Widen() (time.Duration, error) {
 	_, anew := os.LookupEnv(mark)
-	if anew {
-		if err := os.Unsetenv(mark); err != nil {
-			return 0, fmt.Errorf("timer slack: %w", err)
-		}
-	}
+	_ = os.Unsetenv(mark)  // no name that has to be refused
 	runtime.LockOSThread() // slack is a thread's own until the program starts anew
 	defer runtime.UnlockOSThread()
 	slack, err := get()
 	// With more processors, an idle one naps before it takes what another is about to run next,
 	// and would for as long as that.
-	if err != nil || anew || slack != usual || runtime.GOMAXPROCS(0) > 1 {
+	if err != nil || slack != usual || runtime.GOMAXPROCS(0) > 1 {
 		return slack, err
+	}
+	if anew {
+		return slack, errors.New("timer slack: it was set, and the program started anew has not kept it")
 	}
 	program, err := running()
 	if err != nil {
@@ -86,9 +85,9 @@ func running() (string, error) {
 func startAnew(program string) error {
 	// Go has raised the limit of open files, and lowers it for a program that comes after it.
 	var files syscall.Rlimit
-	unknown := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)
+	known := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil
 	err := syscall.Exec(program, os.Args, append(os.Environ(), mark+"=1"))
-	if unknown == nil {
+	if known {
 		err = errors.Join(err, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files))
 	}
 	return fmt.Errorf("timer slack: start %s anew: %w", program, err)
