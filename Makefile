@@ -12,7 +12,8 @@ BENCHSTAT     := $(CACHE)/benchstat
 CADDY         := $(CACHE)/caddy-v2.11.9
 
 # Without the gateway's profile: with it, everything that cmd/gateway is made of is compiled
-# for its tests once more in each pass. The loadtest runs the gateway as it is built.
+# for its tests once more in each pass, which takes a minute on two cores. The tests that build
+# the gateway, and the loadtest, run it as it is built.
 GO_TEST := go test -pgo=off
 
 .PHONY: all build demo test setup unit race lint tidy-check fuzz conformance promtest loadtest k6ext bench bench-compare bench-peers bench-scaling pgo cover generate help

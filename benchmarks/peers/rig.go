@@ -107,8 +107,8 @@ func (r *rig) build(o options) (err error) {
 		targets = append(targets, "verigate/cmd/gateway")
 		o.paths["verigate"] = filepath.Join(r.dir, "gateway")
 	}
-	fmt.Fprintln(o.show, "building; minutes, where it is the first time")
-	if _, err := run("go", append([]string{"build", "-trimpath", "-o", r.dir + string(filepath.Separator)}, targets...)...); err != nil {
+	fmt.Fprintln(o.show, "building, which takes a minute or two the first time")
+	if _, err := run("go", append([]string{"build", "-o", r.dir + string(filepath.Separator)}, targets...)...); err != nil {
 		return err
 	}
 	var missing []string
