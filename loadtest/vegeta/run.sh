@@ -8,8 +8,7 @@
 #
 # It fails if a valid client's request failed, or if anybody else's ended otherwise than by a
 # TLS alert of the gateway. Whether `resumed` resumed anything, vegeta does not say; the
-# gateway's metrics do (tls_resumed of
-# verigate_tls_handshake_duration_seconds).
+# gateway's metrics do (tls_resumed of verigate_tls_handshake_duration_seconds).
 # README.md lists the variables.
 set -eu
 PKI="$(cd "${PKI:-$(dirname "$0")/../../pki}" && pwd)"
