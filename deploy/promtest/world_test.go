@@ -66,7 +66,7 @@ routes:
     upstream: gone
 upstreams:
   backend: {endpoints: ["%s"], plaintext: true}
-  gone: {endpoints: ["%s"], plaintext: true}
+  gone: {endpoints: ["127.0.0.1:1"], plaintext: true} # a port that nobody is given meanwhile
 telemetry: {audit: {file: audit.jsonl}}
 admin: {address: 127.0.0.1:0}
 `
@@ -133,7 +133,7 @@ func newWorld(t *testing.T) *world {
 		_, _ = io.WriteString(rw, "hello\n") // the gateway notices a short answer
 	}))
 	t.Cleanup(backend.Close)
-	w.write(t, "gateway.yaml", fmt.Appendf(nil, configuration, backend.Listener.Addr(), freeAddress(t)))
+	w.write(t, "gateway.yaml", fmt.Appendf(nil, configuration, backend.Listener.Addr()))
 	w.run(t)
 	return w
 }
