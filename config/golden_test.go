@@ -80,7 +80,11 @@ func summary(c *Config) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	for _, l := range c.File.Listeners {
-		line("listener %s: %s admits %v", l.Name, l.Address, l.TrustDomains)
+		by := ""
+		if curves := l.Curves(); curves != nil {
+			by = fmt.Sprint(" by ", curves)
+		}
+		line("listener %s: %s admits %v%s", l.Name, l.Address, l.TrustDomains, by)
 	}
 	domains, err := c.TrustDomains()
 	if err != nil {

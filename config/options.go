@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -150,6 +151,25 @@ func (c *Config) Scopes() (map[string]*verifycache.Scope, error) {
 	return all, nil
 }
 
+// tlsGroups are the values of tls_groups.
+var tlsGroups = map[string]tls.CurveID{
+	"X25519MLKEM768":     tls.X25519MLKEM768,
+	"SecP256r1MLKEM768":  tls.SecP256r1MLKEM768,
+	"SecP384r1MLKEM1024": tls.SecP384r1MLKEM1024,
+	"x25519":             tls.X25519,
+	"secp256r1":          tls.CurveP256,
+	"secp384r1":          tls.CurveP384,
+}
+
+// Curves returns the key exchanges of a listener, nil for [tlsterm.DefaultCurves].
+func (l *Listener) Curves() []tls.CurveID {
+	var curves []tls.CurveID
+	for _, name := range l.TLSGroups {
+		curves = append(curves, tlsGroups[name])
+	}
+	return curves
+}
+
 // defaultMethods are what a listener lets pass that does not say otherwise.
 var defaultMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -207,7 +227,7 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 		o.Listeners = append(o.Listeners, gateway.ListenerOptions{
 			TLS: tlsterm.Options{
 				Name: l.Name, Address: l.Address, Scope: scope, Credentials: credentials,
-				AllowTLS12: l.AllowTLS12, SendCANames: l.SendCANames, AdmitRejected: l.AdmitRejected,
+				AllowTLS12: l.AllowTLS12, Curves: l.Curves(), SendCANames: l.SendCANames, AdmitRejected: l.AdmitRejected,
 				ProxyProtocolFrom: proxies,
 				FirstByteTimeout:  time.Duration(l.Limits.FirstByteTimeout),
 				HandshakeTimeout:  time.Duration(l.Limits.HandshakeTimeout),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,26 @@ func TestWorkloadHandoffNeedsAGatewayWithAnIdentifier(t *testing.T) {
 		t.Fatalf("Program() that conveys the certificate alone = %v", err)
 	}
 	program.Close(context.Background())
+}
+
+func TestEveryGroupThatTheFileMayNameIsKnown(t *testing.T) {
+	t.Parallel()
+	field, _ := reflect.TypeFor[Listener]().FieldByName("TLSGroups")
+	names := rulesOf(field).enum
+	if len(names) != len(tlsGroups) {
+		t.Errorf("tls_groups may be any of %q, and %d are known", names, len(tlsGroups))
+	}
+	for _, name := range names {
+		l := Listener{TLSGroups: []string{name}}
+		// crypto/tls names the NIST curves in its own way.
+		want := strings.NewReplacer("secp256r1", "CurveP256", "secp384r1", "CurveP384").Replace(name)
+		if got := l.Curves(); len(got) != 1 || !strings.EqualFold(got[0].String(), want) {
+			t.Errorf("tls_groups: [%s] stands for %v, want %s", name, got, want)
+		}
+	}
+	if got := new(Listener).Curves(); got != nil {
+		t.Errorf("without tls_groups there are %v, want the default of tlsterm", got)
+	}
 }
 
 func TestPathsStartFromTheFolderOfTheFile(t *testing.T) {

@@ -272,6 +272,38 @@ func (f *fleet) get(p *process, path string) (int, string, error) {
 	return response.StatusCode, string(body), err
 }
 
+func TestClientsUseTheGroupsOfTheListener(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, func(http.ResponseWriter, *http.Request) {})
+	f.edit(t, "    trust_domains:", "    tls_groups: [secp256r1, SecP256r1MLKEM768]\n    trust_domains:")
+	p := f.run(t)
+	shake := func(groups ...tls.CurveID) (tls.CurveID, error) {
+		conn, err := tls.Dial("tcp", p.edge, &tls.Config{
+			RootCAs: f.anchors, ServerName: "localhost", Certificates: []tls.Certificate{f.client}, CurvePreferences: groups,
+		})
+		if err != nil {
+			return 0, err
+		}
+		defer conn.Close()
+		return conn.ConnectionState().CurveID, nil
+	}
+	if got, err := shake(tls.X25519, tls.CurveP256); got != tls.CurveP256 || err != nil {
+		t.Errorf("a client of x25519 and secp256r1 uses %v, %v, want secp256r1", got, err)
+	}
+	if got, err := shake(tls.CurveP256, tls.SecP256r1MLKEM768); got != tls.SecP256r1MLKEM768 || err != nil {
+		t.Errorf("a client of secp256r1 and its hybrid uses %v, %v, want the hybrid", got, err)
+	}
+	if got, err := shake(tls.X25519MLKEM768, tls.X25519); err == nil || !strings.Contains(err.Error(), "handshake failure") {
+		t.Errorf("a client of x25519 and its hybrid uses %v, %v, want alert handshake_failure", got, err)
+	}
+
+	f.edit(t, "[secp256r1, SecP256r1MLKEM768]", "[secp256r1]")
+	p.signal(t, syscall.SIGHUP)
+	if line := p.await(t, "configuration not reloaded"); !strings.Contains(line, "listeners[0].tls_groups") {
+		t.Errorf("the log says %q, want the field that a reload cannot change", line)
+	}
+}
+
 func TestReloadTakesUpWhatIsGoodAndKeepsTheOldStateOtherwise(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
