@@ -2,9 +2,12 @@ package files
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // await without a watcher, in a bubble in which time is exact.
@@ -44,6 +47,61 @@ func TestAwait(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A file beside ours that is written all the time wakes nobody but once for each look.
+func TestAwaitLeavesEventsWhereTheyAreUntilTheLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &Source{wake: make(chan struct{}, 1)}
+		w := &watch{watcher: &fsnotify.Watcher{Events: make(chan fsnotify.Event), Errors: make(chan error)}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var taken []time.Duration
+		start, done := time.Now(), make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case w.watcher.Events <- fsnotify.Event{}:
+					taken = append(taken, time.Since(start))
+				}
+				time.Sleep(time.Millisecond * 2 / 3)
+			}
+		}()
+		const debounce = time.Second
+		reason := s.await(t.Context(), w, time.Minute, debounce, time.Time{})
+		if after := time.Since(start); reason != due || after != debounce+drainTime {
+			t.Errorf("await() = %v after %v, want %v after %v", reason, after, due, debounce+drainTime)
+		}
+		cancel()
+		<-done
+		if want := []time.Duration{0, debounce, debounce + time.Millisecond*2/3}; !slices.Equal(taken, want) {
+			t.Errorf("%d events were taken, the last at %v, want %v: the first, and what has come when the look is due", len(taken), taken[len(taken)-1], want)
+		}
+	})
+}
+
+// However fast events come, the look does.
+func TestAwaitEndsInAFloodOfEvents(t *testing.T) {
+	t.Parallel()
+	s := &Source{wake: make(chan struct{}, 1)}
+	w := &watch{watcher: &fsnotify.Watcher{Events: make(chan fsnotify.Event), Errors: make(chan error)}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			select {
+			case w.watcher.Events <- fsnotify.Event{}:
+			case w.watcher.Errors <- fsnotify.ErrEventOverflow:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	if got := s.await(t.Context(), w, time.Hour, time.Millisecond, time.Time{}); got != due {
+		t.Errorf("await() = %v, want %v", got, due)
 	}
 }
 

@@ -65,12 +65,16 @@ const (
 // await returns when it is time for another look: after wait at the latest,
 // debounce after the first event, and at once when somebody asks, but not sooner
 // than debounce after they asked last.
+//
+// Events after the first are left where they are until then. A directory may have a file
+// beside ours that is written all the time, such as an audit log, and each of its events
+// would wake two goroutines.
 func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Duration, asked time.Time) awaited {
 	deadline := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	events, troubles := w.channels()
-	reason := due
+	reason, happened := due, false
 	sooner := func(at time.Time) {
 		if at.Before(deadline) {
 			deadline = at
@@ -82,6 +86,9 @@ func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Durati
 		case <-ctx.Done():
 			return ended
 		case <-timer.C:
+			if happened {
+				w.drain()
+			}
 			return reason
 		case <-s.wake:
 			reason = refresh
@@ -90,6 +97,7 @@ func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Durati
 		case <-events:
 		case <-troubles: //nolint:errcheck // events were lost, which is as good as one
 		}
+		happened, events, troubles = true, nil, nil
 		sooner(time.Now().Add(debounce))
 	}
 }
@@ -118,6 +126,23 @@ func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
 	}
 	return w.watcher.Events, w.watcher.Errors
 }
+
+// drain takes the events that have come already, for as long as drainTime: the look that
+// follows sees what they are about. What is left then brings another look.
+func (w *watch) drain() {
+	events, troubles := w.channels()
+	for end := time.After(drainTime); ; {
+		select {
+		case <-events:
+		case <-troubles: //nolint:errcheck // as in await
+		case <-end:
+			return
+		}
+	}
+}
+
+// drainTime is enough for some thousand events.
+const drainTime = time.Millisecond
 
 // follow watches the directories that paths depend on, and no others. It returns
 // a note for each that it cannot watch.
