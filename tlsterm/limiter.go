@@ -93,9 +93,9 @@ const (
 	// servingShare is the part of the time since a connection that stays was read for which
 	// the next one may wait: whoever asks every half second waits a millisecond.
 	servingShare = 500
-	// forcedPoll is how long the Go runtime goes without polling the network at
-	// most (sysmon does it every 10 ms).
-	forcedPoll = 10 * time.Millisecond
+	// lull is after how long without a burst the network counts as polled: what kept it
+	// from that since, if anything did, were not handshakes.
+	lull = time.Millisecond
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
 	// computes. A poll that is forced stops every processor, so the more there are, the
 	// rarer it is to be; and the sooner one of them polls by itself.
@@ -179,7 +179,7 @@ func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duratio
 		return 0, errLimiterClosed
 	}
 	now := l.moment()
-	if polled > l.since || now-l.lastEnd >= forcedPoll {
+	if polled > l.since || l.free == l.tokens && now-l.lastEnd >= lull {
 		l.since = 0
 	}
 	if l.free > 0 && l.begun.n+l.fresh.n == 0 && !l.overdue(now) {

@@ -267,6 +267,10 @@ func TestBurstsAreHeldBackForAPollThatIsLate(t *testing.T) {
 	}
 }
 
+// forcedPoll is how long the Go runtime goes without polling the network at most: its
+// monitor does it every 10 ms.
+const forcedPoll = 10 * time.Millisecond
+
 // Polls that come by themselves are no help to those for whom the limiter asks for some, so
 // its own times are well below them.
 func TestWindowsAreShorterThanTheRuntimesOwn(t *testing.T) {
@@ -287,7 +291,7 @@ func TestLoneBurstsDoNotRing(t *testing.T) {
 	l.release()
 	l.mu.Lock()
 	l.since -= time.Hour // the first was an hour ago,
-	l.lastEnd -= forcedPoll
+	l.lastEnd -= lull
 	l.mu.Unlock()
 	take(t, l)
 	l.release()
@@ -295,6 +299,28 @@ func TestLoneBurstsDoNotRing(t *testing.T) {
 	defer l.mu.Unlock()
 	if l.state != silent || l.since == 0 {
 		t.Error("a burst long after another rang the bell")
+	}
+}
+
+// Where one burst ended long ago and another still computes, nothing says that the network
+// was polled.
+func TestLullIsOfAllBursts(t *testing.T) {
+	t.Parallel()
+	l := newTestLimiter(t, 2, time.Hour)
+	l.unpolled = time.Hour
+	l.epoch = l.epoch.Add(-2 * time.Hour)
+	take(t, l)
+	take(t, l)
+	l.release()
+	l.mu.Lock()
+	first := l.since
+	l.lastEnd -= lull
+	l.mu.Unlock()
+	take(t, l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.since != first {
+		t.Error("a burst beside another counted as the first after a poll")
 	}
 }
 
