@@ -151,21 +151,12 @@ func (c *Config) Scopes() (map[string]*verifycache.Scope, error) {
 	return all, nil
 }
 
-// tlsGroups are the values of tls_groups.
-var tlsGroups = map[string]tls.CurveID{
-	"X25519MLKEM768":     tls.X25519MLKEM768,
-	"SecP256r1MLKEM768":  tls.SecP256r1MLKEM768,
-	"SecP384r1MLKEM1024": tls.SecP384r1MLKEM1024,
-	"x25519":             tls.X25519,
-	"secp256r1":          tls.CurveP256,
-	"secp384r1":          tls.CurveP384,
-}
-
 // Curves returns the key exchanges of a listener, nil for [tlsterm.DefaultCurves].
 func (l *Listener) Curves() []tls.CurveID {
 	var curves []tls.CurveID
 	for _, name := range l.TLSGroups {
-		curves = append(curves, tlsGroups[name])
+		curve, _ := tlsterm.Group(name) // the decoder admits no other
+		curves = append(curves, curve)
 	}
 	return curves
 }

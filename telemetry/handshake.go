@@ -278,7 +278,7 @@ func (l *line) handshake(h *tlsterm.Handshake, e *evidence, tr Trace) {
 		l.text("tls_cipher", cipherName(h.CipherSuite), maxShortField)
 	}
 	if h.Curve != 0 {
-		l.text("tls_group", h.Curve.String(), maxShortField)
+		l.text("tls_group", tlsterm.GroupName(h.Curve), maxShortField)
 	}
 	if h.Verdict.Path != nil || h.Verdict.Err != nil {
 		l.text("cache", h.Verdict.Outcome.String(), maxShortField)

@@ -155,7 +155,7 @@ func (t *Telemetry) handshakeSpan(h *tlsterm.Handshake, e *evidence) Trace {
 		attributes = append(attributes, semconv.TLSCipher(cipherName(h.CipherSuite)))
 	}
 	if h.Curve != 0 {
-		attributes = append(attributes, semconv.TLSCurve(h.Curve.String()))
+		attributes = append(attributes, semconv.TLSCurve(tlsterm.GroupName(h.Curve)))
 	}
 	if e.leaf != [32]byte{} {
 		attributes = append(attributes, semconv.TLSClientHashSha256(strings.ToUpper(hex.EncodeToString(e.leaf[:]))))

@@ -299,6 +299,11 @@ func (a *app) release(ctx context.Context) {
 // kept on any error, which then shows in the log, in metrics, /readyz and /status.
 // Only one goroutine may reload.
 func (a *app) reload() {
+	// logrotate sends SIGHUP too, whatever the configuration is like by then. What comes of
+	// it is the audit log's own state.
+	if err := a.telemetry.Reopen(); err != nil {
+		a.log.Error("audit file not reopened", "error", err)
+	}
 	c, err := a.apply()
 	a.telemetry.ConfigReload(err)
 	a.mu.Lock()
@@ -314,10 +319,6 @@ func (a *app) reload() {
 	a.log.Info("configuration reloaded", "file", a.path)
 	for _, note := range c.Notes() {
 		a.log.Warn("configuration", "note", note)
-	}
-	// logrotate sends SIGHUP too. What comes of it is the audit log's own state.
-	if err := a.telemetry.Reopen(); err != nil {
-		a.log.Error("audit file not reopened", "error", err)
 	}
 }
 

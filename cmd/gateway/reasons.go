@@ -28,7 +28,7 @@ var reasonHelp = map[string]string{
 	tlsterm.ReasonNotTLS:               "The client does not speak TLS; plain HTTP on the TLS port is the usual case.",
 	tlsterm.ReasonTLSVersion:           "The client offers no version of TLS that is accepted: 1.3, or 1.2 where the listener has allow_tls12.",
 	tlsterm.ReasonNoSharedALPN:         "The client insists on an application protocol that the listener does not speak.",
-	tlsterm.ReasonNoSharedCipher:       "Client and gateway have no cipher suite, group or signature algorithm in common.",
+	tlsterm.ReasonNoSharedCipher:       "Client and gateway have no cipher suite, group or signature algorithm in common. Usually the client offers none of the key exchanges in tls_groups of the listener, which by default has neither P-384 nor P-521.",
 	tlsterm.ReasonCredentialExpired:    "The gateway's own certificate has expired, so it does not show it any more. Renew cert_file and key_file; they are taken up by themselves.",
 	tlsterm.ReasonOverload:             "The gateway had no capacity for another handshake. Clients may try again; if it lasts, add processors or replicas.",
 	tlsterm.ReasonShuttingDown:         "The gateway is draining and accepts nobody any more.",

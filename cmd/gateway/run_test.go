@@ -326,8 +326,15 @@ func TestReloadTakesUpWhatIsGoodAndKeepsTheOldStateOtherwise(t *testing.T) {
 	expect("/old", 404)
 
 	f.write(t, "gateway.yaml", "listeners: []\nnonsense: 1\n")
+	audit := filepath.Join(f.dir, "audit.jsonl")
+	if err := os.Rename(audit, audit+".1"); err != nil {
+		t.Fatal(err)
+	}
 	p.signal(t, syscall.SIGHUP)
 	line := p.await(t, "configuration not reloaded")
+	if content, err := os.ReadFile(audit); err != nil || !strings.Contains(string(content), `"event":"reopen"`) {
+		t.Errorf("the audit log that was rotated has not begun anew: %q, %v", content, err)
+	}
 	if !strings.Contains(line, "unknown field") {
 		t.Errorf("the log says %q, want the problem with the file", line)
 	}

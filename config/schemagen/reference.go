@@ -27,6 +27,10 @@ SIGHUP reloads the file. What stands under trust_domains, deny, routes and upstr
 trust_domains of a listener, drain_timeout, own_assurance and the content of every file that is named. The rest of listeners,
 admin, telemetry, cache, handshake_tokens, resumption, shared_credentials and state_dir do not: a file that changes them is
 refused until the restart, and the error names the first field that differs.
+
+Files that are watched are read a quarter of a second after something changed in their folder, and every half minute. Replace
+one by a rename: write it beside the old one, with another name, first. Of a file that is written in place the first half may be
+read, and half of a list of anchors is a list of anchors.
 `
 
 // reference describes every field of the schema for a reader, in the order of the
