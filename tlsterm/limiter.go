@@ -93,8 +93,9 @@ const (
 	// servingShare is the part of the time since a connection that stays was read for which
 	// the next one may wait: whoever asks every half second waits a millisecond.
 	servingShare = 500
-	// lull is after how long without a burst the network counts as polled: what kept it
-	// from that since, if anything did, were not handshakes.
+	// lull is after how long without any burst the limiter begins anew, as if the network
+	// had just been polled. Mostly it was: Go polls when it has nothing to run. A bell that was
+	// rung and not heard says that it was not. Were it longer, each of some hundred handshakes a second would ring, and nobody waits for it.
 	lull = time.Millisecond
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
 	// computes. A poll that is forced stops every processor, so the more there are, the
@@ -179,7 +180,7 @@ func (l *Limiter) acquire(begun bool, polled time.Duration) (waited time.Duratio
 		return 0, errLimiterClosed
 	}
 	now := l.moment()
-	if polled > l.since || l.free == l.tokens && now-l.lastEnd >= lull {
+	if polled > l.since || l.state == silent && l.free == l.tokens && now-l.lastEnd >= lull {
 		l.since = 0
 	}
 	if l.free > 0 && l.begun.n+l.fresh.n == 0 && !l.overdue(now) {

@@ -276,6 +276,9 @@ const forcedPoll = 10 * time.Millisecond
 func TestWindowsAreShorterThanTheRuntimesOwn(t *testing.T) {
 	t.Parallel()
 	const few = 5
+	if lull < few*servingUnpolled || lull > forcedPoll/few {
+		t.Errorf("a lull is %v, want five windows of %v at least, so that no gap between bursts is one, and a fifth of %v at most", lull, servingUnpolled, forcedPoll)
+	}
 	if maxUnpolled > forcedPoll/few || servingUnpolled > maxUnpolled/few {
 		t.Errorf("windows of %v and %v, want a fifth of %v and of that at most", maxUnpolled, servingUnpolled, forcedPoll)
 	}
@@ -299,6 +302,27 @@ func TestLoneBurstsDoNotRing(t *testing.T) {
 	defer l.mu.Unlock()
 	if l.state != silent || l.since == 0 {
 		t.Error("a burst long after another rang the bell")
+	}
+}
+
+// A bell that is not answered says that there was no poll, however long no burst computes:
+// something else has the processors.
+func TestLullWithoutAPoll(t *testing.T) {
+	t.Parallel()
+	l := newTestLimiter(t, 1, time.Hour)
+	l.unpolled = time.Hour
+	take(t, l)
+	l.release()
+	withoutPoll(l, time.Hour/2)
+	l.mu.Lock()
+	first := l.since
+	l.lastEnd -= lull
+	l.mu.Unlock()
+	take(t, l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.since != first {
+		t.Error("a burst counted as the first after a poll, and the bell had not been heard")
 	}
 }
 
