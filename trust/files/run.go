@@ -63,8 +63,8 @@ const (
 )
 
 // await returns when it is time for another look: after wait at the latest,
-// debounce after the first event, and at once when somebody asks, but not sooner
-// than debounce after they asked last.
+// debounce and drainTime after the first event, and at once when somebody asks, but not
+// sooner than debounce after they asked last.
 //
 // Events after the first are left where they are until then. A directory may have a file
 // beside ours that is written all the time, such as an audit log, and each of its events
@@ -73,8 +73,7 @@ func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Durati
 	deadline := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	events, troubles := w.channels()
-	reason, happened := due, false
+	events, reason, happened := w.events(), due, false
 	sooner := func(at time.Time) {
 		if at.Before(deadline) {
 			deadline = at
@@ -95,9 +94,10 @@ func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Durati
 			sooner(asked.Add(debounce))
 			continue
 		case <-events:
-		case <-troubles: //nolint:errcheck // events were lost, which is as good as one
+		case <-w.lost:
+			w.worn = true
 		}
-		happened, events, troubles = true, nil, nil
+		happened, events = true, nil
 		sooner(time.Now().Add(debounce))
 	}
 }
@@ -105,13 +105,23 @@ func (s *Source) await(ctx context.Context, w *watch, wait, debounce time.Durati
 // watch is a set of watched directories. Files themselves are not watched: the
 // one that is replaced is not the one that was there.
 type watch struct {
-	watcher *fsnotify.Watcher // nil when the system gives none
-	err     error
+	watcher *fsnotify.Watcher // nil before follow, and when the system gives none
+	lost    chan struct{}     // an error: events were, which is as good as one; has room for one
+	worn    bool              // they may have been of directories that went
 }
 
-func newWatch() *watch {
-	watcher, err := fsnotify.NewWatcher()
-	return &watch{watcher: watcher, err: err}
+func newWatch() *watch { return &watch{lost: make(chan struct{}, 1)} }
+
+// hear takes the errors of watcher until it is closed. They must not wait: fsnotify 1.10.1
+// reports one, of a directory that was moved away and removed, while it holds the lock that
+// follow and close need.
+func (w *watch) hear(watcher *fsnotify.Watcher) {
+	for range watcher.Errors {
+		select {
+		case w.lost <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (w *watch) close() {
@@ -120,35 +130,46 @@ func (w *watch) close() {
 	}
 }
 
-func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
+// events is nil when the system gives none.
+func (w *watch) events() <-chan fsnotify.Event {
 	if w.watcher == nil {
-		return nil, nil
+		return nil
 	}
-	return w.watcher.Events, w.watcher.Errors
+	return w.watcher.Events
 }
 
 // drain takes the events that have come already, for as long as drainTime: the look that
 // follows sees what they are about. What is left then brings another look.
 func (w *watch) drain() {
-	events, troubles := w.channels()
+	events := w.events()
 	for end := time.After(drainTime); ; {
 		select {
 		case <-events:
-		case <-troubles: //nolint:errcheck // as in await
+		case <-w.lost:
+			w.worn = true
 		case <-end:
 			return
 		}
 	}
 }
 
-// drainTime is enough for some thousand events.
+// drainTime is enough for some hundred events, also where the machine is busy.
 const drainTime = time.Millisecond
 
 // follow watches the directories that paths depend on, and no others. It returns
 // a note for each that it cannot watch.
 func (w *watch) follow(paths []string) (notes []string) {
+	if w.worn { // its list may have directories that are others by now
+		w.close()
+		w.watcher, w.worn = nil, false
+	}
 	if w.watcher == nil {
-		return []string{fmt.Sprintf("files are polled: %v", w.err)}
+		watcher, err := fsnotify.NewWatcher()
+		if err != nil {
+			return []string{fmt.Sprintf("files are polled: %v", err)}
+		}
+		w.watcher = watcher
+		go w.hear(watcher)
 	}
 	var wanted []string
 	for _, path := range paths {
