@@ -92,6 +92,20 @@ func (d *document) checkMAAL(field string, grades map[string]int) {
 	}
 }
 
+// checkGroups looks for what is there twice, and for TLS 1.2 without a group that it has.
+func (d *document) checkGroups(field string, l *Listener) {
+	classical := len(l.TLSGroups) == 0
+	for i, name := range l.TLSGroups {
+		if slices.Contains(l.TLSGroups[:i], name) {
+			d.at(fmt.Sprintf("%s.tls_groups[%d]", field, i), name+" is in the list already", "name it once")
+		}
+		classical = classical || !strings.Contains(name, "MLKEM")
+	}
+	if l.AllowTLS12 && !classical {
+		d.at(field+".tls_groups", "TLS 1.2 has none of these, and allow_tls12 admits it", "add x25519 or secp256r1, or leave allow_tls12 out")
+	}
+}
+
 func (d *document) checkListeners(origins map[workloadid.Origin]bool, keys map[string]string) {
 	names := map[string]bool{}
 	for i, l := range d.file.Listeners {
@@ -111,6 +125,7 @@ func (d *document) checkListeners(origins map[workloadid.Origin]bool, keys map[s
 			}
 			seen[origin.Origin] = true
 		}
+		d.checkGroups(field, &l)
 		d.checkMethods(field+".http.methods", l.HTTP.Methods)
 		d.checkServerNames(field, l.ServerNames, keys)
 	}

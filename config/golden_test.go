@@ -81,7 +81,7 @@ func summary(c *Config) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	for _, l := range c.File.Listeners {
 		by := ""
-		if curves := l.Curves(); curves != nil {
+		if curves := l.curves(); curves != nil {
 			by = fmt.Sprint(" by ", curves)
 		}
 		line("listener %s: %s admits %v%s", l.Name, l.Address, l.TrustDomains, by)

@@ -151,8 +151,8 @@ func (c *Config) Scopes() (map[string]*verifycache.Scope, error) {
 	return all, nil
 }
 
-// Curves returns the key exchanges of a listener, nil for [tlsterm.DefaultCurves].
-func (l *Listener) Curves() []tls.CurveID {
+// curves returns the key exchanges of a listener, nil for [tlsterm.DefaultCurves].
+func (l *Listener) curves() []tls.CurveID {
 	var curves []tls.CurveID
 	for _, name := range l.TLSGroups {
 		curve, _ := tlsterm.Group(name) // the decoder admits no other
@@ -218,7 +218,7 @@ func (c *Config) Gateway(deps Deps) (gateway.Options, error) {
 		o.Listeners = append(o.Listeners, gateway.ListenerOptions{
 			TLS: tlsterm.Options{
 				Name: l.Name, Address: l.Address, Scope: scope, Credentials: credentials,
-				AllowTLS12: l.AllowTLS12, Curves: l.Curves(), SendCANames: l.SendCANames, AdmitRejected: l.AdmitRejected,
+				AllowTLS12: l.AllowTLS12, Curves: l.curves(), SendCANames: l.SendCANames, AdmitRejected: l.AdmitRejected,
 				ProxyProtocolFrom: proxies,
 				FirstByteTimeout:  time.Duration(l.Limits.FirstByteTimeout),
 				HandshakeTimeout:  time.Duration(l.Limits.HandshakeTimeout),

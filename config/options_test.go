@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,12 +111,13 @@ func TestEveryGroupThatTheFileMayNameIsKnown(t *testing.T) {
 	field, _ := reflect.TypeFor[Listener]().FieldByName("TLSGroups")
 	for _, name := range rulesOf(field).enum {
 		l := Listener{TLSGroups: []string{name}}
-		if got := l.Curves(); len(got) != 1 || tlsterm.GroupName(got[0]) != name {
+		if got := l.curves(); len(got) != 1 || tlsterm.GroupName(got[0]) != name {
 			t.Errorf("tls_groups: [%s] stands for %v", name, got)
 		}
 	}
-	if got := new(Listener).Curves(); got != nil {
-		t.Errorf("without tls_groups there are %v, want the default of tlsterm", got)
+	written := Listener{TLSGroups: []string{"X25519MLKEM768", "x25519", "secp256r1"}}
+	if got, want := written.curves(), tlsterm.DefaultCurves(); !slices.Equal(got, want) || new(Listener).curves() != nil {
+		t.Errorf("what is documented as the default is %v, want %v, and nothing where nothing is written", got, want)
 	}
 }
 

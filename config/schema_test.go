@@ -92,6 +92,7 @@ var beyondSchema = map[string]string{
 	"bad-shadow-without-difference": "between fields",
 	"bad-upstream-credential":       "between fields",
 	"bad-upstream-dns-without-name": "between fields",
+	"bad-tls-groups-contradict":     "between fields",
 	"bad-upstream-endpoints":        "a matter of values",
 	"bad-upstream-handoff-twice":    "between fields",
 	"bad-upstream-no-verify":        "between fields",

@@ -71,7 +71,7 @@ func BenchmarkHandshake(b *testing.B) {
 // What a session saves a client that comes back, by key exchange, and what a ticket
 // costs one that does not. The verdict is cached in all cases.
 func BenchmarkResumption(b *testing.B) {
-	for _, curve := range []tls.CurveID{tls.CurveP256, tls.X25519, tls.X25519MLKEM768} {
+	for _, curve := range []tls.CurveID{tls.CurveP256, tls.X25519, tls.X25519MLKEM768, tls.CurveP384, tls.SecP384r1MLKEM1024} {
 		for _, tt := range []struct {
 			name    string
 			tickets bool

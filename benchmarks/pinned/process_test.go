@@ -209,7 +209,7 @@ func TestAwaitTellsWhetherItListens(t *testing.T) {
 	if err := p.Await(p.say("listen"), patience); err != nil {
 		t.Errorf("Await of a process that listens: %v", err)
 	}
-	const address = "127.0.0.1:1"
+	const address = "127.0.0.1:1" // a port of the kernel's choice might be given to another test
 	if err := p.Await(address, time.Millisecond); err == nil {
 		t.Error("Await of an address that nobody listens at = nil, want an error")
 	}

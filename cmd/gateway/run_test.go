@@ -296,12 +296,6 @@ func TestClientsUseTheGroupsOfTheListener(t *testing.T) {
 	if got, err := shake(tls.X25519MLKEM768, tls.X25519); err == nil || !strings.Contains(err.Error(), "handshake failure") {
 		t.Errorf("a client of x25519 and its hybrid uses %v, %v, want alert handshake_failure", got, err)
 	}
-
-	f.edit(t, "[secp256r1, SecP256r1MLKEM768]", "[secp256r1]")
-	p.signal(t, syscall.SIGHUP)
-	if line := p.await(t, "configuration not reloaded"); !strings.Contains(line, "listeners[0].tls_groups") {
-		t.Errorf("the log says %q, want the field that a reload cannot change", line)
-	}
 }
 
 func TestReloadTakesUpWhatIsGoodAndKeepsTheOldStateOtherwise(t *testing.T) {
@@ -459,7 +453,11 @@ func TestASecondStartOnTheSamePortSaysSo(t *testing.T) {
 func TestOpenReleasesWhatItBoundWhenItFails(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, func(http.ResponseWriter, *http.Request) {})
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	local := "127.0.0.1:0"
+	if runtime.GOOS == "linux" {
+		local = "127.0.0.2:0" // where no other test is given the port that is free again
+	}
+	free, err := net.Listen("tcp", local)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,8 +475,8 @@ func TestOpenReleasesWhatItBoundWhenItFails(t *testing.T) {
 	text := strings.Replace(string(content), "    address: 127.0.0.1:0", "    address: "+edge, 1)
 	text = strings.Replace(text, "admin: {address: 127.0.0.1:0", "admin: {address: "+taken.Addr().String(), 1)
 	f.write(t, "gateway.yaml", text)
-	if _, err := open(filepath.Join(f.dir, "gateway.yaml"), logger(false)); err == nil {
-		t.Fatal("open() = nil with the admin address taken, want an error")
+	if _, err := open(filepath.Join(f.dir, "gateway.yaml"), logger(false)); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
+		t.Fatalf("open() = %v with the admin address taken, want an error that names it", err)
 	}
 	if conn, err := net.Dial("tcp", edge); err == nil {
 		conn.Close()

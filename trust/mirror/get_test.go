@@ -105,6 +105,7 @@ func TestGetRefuses(t *testing.T) {
 			t.Errorf("Get(%s) = %q, %v, %v; want reason %v", path, body, modified, err, want)
 		}
 	}
+	// A port of the kernel's choice might be given to another test.
 	if _, _, err := get(t, newGetter("http://127.0.0.1:1"), true); mirror.ReasonOf(err) != mirror.ReasonUnreachable {
 		t.Errorf("Get() where nobody listens = %v, want reason %v", err, mirror.ReasonUnreachable)
 	}

@@ -294,7 +294,7 @@ func TestHeldConnectionsStayUntilReleased(t *testing.T) {
 func TestPeerThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := serve(t, 1, &tls.Config{}, nil)
-	w.address = "127.0.0.1:1"
+	w.address = "127.0.0.1:1" // a port of the kernel's choice might be given to another test
 	var g Generator
 	if r := g.Play(t.Context(), w.job(KeepAlive)); r.Error == "" {
 		t.Errorf("Play() = %+v where nobody listens, want an error", r)
