@@ -305,46 +305,37 @@ func TestLoneBurstsDoNotRing(t *testing.T) {
 	}
 }
 
-// A bell that is not answered says that there was no poll, however long no burst computes:
-// something else has the processors.
-func TestLullWithoutAPoll(t *testing.T) {
+func TestLullCountsAsAPoll(t *testing.T) {
 	t.Parallel()
-	l := newTestLimiter(t, 1, time.Hour)
-	l.unpolled = time.Hour
-	take(t, l)
-	l.release()
-	withoutPoll(l, time.Hour/2)
-	l.mu.Lock()
-	first := l.since
-	l.lastEnd -= lull
-	l.mu.Unlock()
-	take(t, l)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.since != first {
-		t.Error("a burst counted as the first after a poll, and the bell had not been heard")
-	}
-}
-
-// Where one burst ended long ago and another still computes, nothing says that the network
-// was polled.
-func TestLullIsOfAllBursts(t *testing.T) {
-	t.Parallel()
-	l := newTestLimiter(t, 2, time.Hour)
-	l.unpolled = time.Hour
-	l.epoch = l.epoch.Add(-2 * time.Hour)
-	take(t, l)
-	take(t, l)
-	l.release()
-	l.mu.Lock()
-	first := l.since
-	l.lastEnd -= lull
-	l.mu.Unlock()
-	take(t, l)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.since != first {
-		t.Error("a burst beside another counted as the first after a poll")
+	for _, tt := range []struct {
+		claim  string
+		tokens int           // all of them taken, and one given back
+		since  time.Duration // longer ago than it was
+		state  bellState
+		want   bool
+	}{
+		{"nobody computes", 1, lull, silent, true},
+		{"a burst ended just now", 1, -time.Hour, silent, false}, // however long this machine takes
+		{"another burst computes", 2, lull, silent, false},
+		{"a bell was not heard, so something else has the processors", 1, lull, rung, false},
+	} {
+		l := newTestLimiter(t, tt.tokens, time.Hour)
+		withoutPoll(l, time.Hour)
+		for range tt.tokens {
+			take(t, l)
+		}
+		l.release()
+		l.mu.Lock()
+		first := l.since
+		l.state = tt.state
+		l.lastEnd -= tt.since
+		l.mu.Unlock()
+		take(t, l)
+		l.mu.Lock()
+		if got := l.since != first; got != tt.want {
+			t.Errorf("%s: a burst counts as the first after a poll %v, want %v", tt.claim, got, tt.want)
+		}
+		l.mu.Unlock()
 	}
 }
 
