@@ -95,7 +95,8 @@ const (
 	servingShare = 500
 	// lull is after how long without any burst the limiter begins anew, as if the network
 	// had just been polled. Mostly it was: Go polls when it has nothing to run. A bell that was
-	// rung and not heard says that it was not. Were it longer, each of some hundred handshakes a second would ring, and nobody waits for it.
+	// rung and not heard says that it was not. Were it longer, each of some hundred handshakes
+	// a second would ring, and nobody waits for it.
 	lull = time.Millisecond
 	// pollDue is how long, for each token, the bell may go unanswered while no burst
 	// computes. A poll that is forced stops every processor, so the more there are, the
