@@ -10,6 +10,7 @@ REF      ?= HEAD~1
 GOLANGCI_LINT := $(CACHE)/golangci-lint-v2.15.0
 BENCHSTAT     := $(CACHE)/benchstat
 CADDY         := $(CACHE)/caddy-v2.11.9
+VEGETA        := $(CACHE)/vegeta-v12.13.0
 
 # Without the gateway's profile: with it, everything that cmd/gateway is made of is compiled
 # for its tests once more in each pass, which takes a minute on two cores. The tests that build
@@ -77,8 +78,8 @@ bench: ## the Go benchmarks of the ledger
 bench-compare: $(BENCHSTAT) ## benchmarks of REF against the working tree
 	./benchmarks/compare.sh $(REF) $(BENCHSTAT)
 
-bench-peers: setup $(CADDY) ## the gateway against nginx, HAProxy and Caddy; FLAGS=… for more, see benchmarks/peers
-	go run ./benchmarks/peers -caddy $(CADDY) $(FLAGS)
+bench-peers: setup $(CADDY) $(VEGETA) ## the gateway against nginx, HAProxy and Caddy; FLAGS=… for more, see benchmarks/peers
+	go run ./benchmarks/peers -caddy $(CADDY) -vegeta $(VEGETA) $(FLAGS)
 
 bench-scaling: ## curves of cost by clients, routes, rules, CRLs, connections, and the figures of docs/capacity.md
 	go run ./benchmarks/scaling -docs $(FLAGS)
@@ -96,6 +97,10 @@ $(GOLANGCI_LINT):
 $(CADDY):
 	GOBIN=$(abspath $(CACHE)) go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 	mv $(CACHE)/caddy $@
+
+$(VEGETA):
+	GOBIN=$(abspath $(CACHE)) go install github.com/tsenart/vegeta/v12@v12.13.0
+	mv $(CACHE)/vegeta $@
 
 $(BENCHSTAT):
 	GOBIN=$(abspath $(CACHE)) go install golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da

@@ -46,6 +46,8 @@ type options struct {
 	sockets          int // of the flood
 	niceness         int // of peers and generators
 	tries            int // of a measurement that others disturb
+	occupied         bool
+	vegeta           string // its path; "" if it does not generate load
 
 	// What no flag sets.
 	quick    bool          // -quick: too short to judge anything by
@@ -99,6 +101,9 @@ func parse(arguments []string) (options, error) {
 	f.IntVar(&o.sockets, "sockets", 512, "sockets of the flood")
 	f.IntVar(&o.niceness, "nice", 0, "niceness of peers and generators: below 0, for root, if others use this machine as well")
 	f.IntVar(&o.tries, "tries", 3, "how often a measurement is made that was disturbed, at most: others used the peer's core, or the machine took it away")
+	f.StringVar(&o.vegeta, "vegeta", "", "path of vegeta, version 12, for the scenarios that it plays (default: they are left out)")
+	f.BoolVar(&o.occupied, "occupied", false,
+		"a busy loop shares the peer's core, so that the generator is never what the peer waits for; only for "+strings.Join(steadyNames(), ", "))
 	f.BoolVar(&o.quick, "quick", false,
 		"a look that takes some minutes: two short rounds of one try each, 500 and 1000 idle connections, and no verdicts")
 	if err := f.Parse(arguments); err != nil {
@@ -167,6 +172,15 @@ func (o *options) judge() error {
 		if !slices.Contains(scenarioNames(), name) {
 			return fmt.Errorf("-scenarios: there is no %q; there are %s", name, strings.Join(scenarioNames(), ", "))
 		}
+		if o.vegeta == "" && strings.HasPrefix(name, byVegeta) {
+			return fmt.Errorf("-scenarios: %s needs vegeta: give its path with -vegeta", name)
+		}
+		if o.occupied && !slices.Contains(steadyNames(), name) {
+			return fmt.Errorf("-occupied: %s needs a core of its own; leave it out, or measure it without -occupied", name)
+		}
+	}
+	if o.occupied && len(o.scenarios) == 0 {
+		o.scenarios = steadyNames()
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ type rig struct {
 	beside    []int  // processes on the core of the generator
 	generator *pinned.Generator
 	flood     *pinned.Generator
+	occupant  *pinned.Process // of the peer's core, stopped between turns; nil without -occupied
 	closers   []func()
 
 	run *report.Run
@@ -69,6 +71,9 @@ func compare(ctx context.Context, o options) (err error) {
 	r.run = r.describe()
 	for _, s := range scenarios {
 		if len(o.scenarios) > 0 && !slices.Contains(o.scenarios, s.name) {
+			continue
+		}
+		if o.vegeta == "" && strings.HasPrefix(s.name, byVegeta) {
 			continue
 		}
 		fmt.Fprintf(o.show, "%s: %s\n", s.name, s.about)
@@ -177,7 +182,20 @@ func (r *rig) start() error {
 		*g.into = started
 		r.closers = append(r.closers, func() { started.Stop(stopTimeout) })
 	}
-	return nil
+	return r.occupy()
+}
+
+// occupy starts what shares the peer's core, if anything is to, and stops it until it is
+// wanted. A shell does as well as a program of our own; the folder tells whose it is.
+func (r *rig) occupy() (err error) {
+	if !r.occupied {
+		return nil
+	}
+	if r.occupant, err = pinned.Start(exec.Command("sh", "-c", "while :; do :; done", r.dir), []int{r.cores.peer}, r.niceness); err != nil {
+		return err
+	}
+	r.closers = append(r.closers, func() { r.occupant.Stop(stopTimeout) })
+	return r.occupant.Pause()
 }
 
 // stop ends what start began, the last first.
@@ -191,6 +209,9 @@ func (r *rig) stop() {
 func (r *rig) job(i *instance, j load.Job) load.Job {
 	j.Target, j.Leaf, j.NoCaller = i.address, i.pki.Leaf, i.noCaller
 	j.Peer, j.Core, j.Beside = i.Pid(), r.cores.peer, r.beside
+	if r.occupant != nil {
+		j.Occupants = []int{r.occupant.Pid()}
+	}
 	if j.Path == "" {
 		j.Path, j.Body = "/1k", 1<<10
 	}

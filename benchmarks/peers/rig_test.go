@@ -35,6 +35,7 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
 	o := brief(t, &said)
+	o.vegeta = vegeta(t)
 	if err := compare(t.Context(), o); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())
 	}
@@ -55,8 +56,12 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 				if m.Operations == 0 && s.name != "goodput" || m.Failures != 0 && s.name != "goodput" {
 					t.Errorf("%s of %s at %v: %d operations, %d failures", s.name, peer, m.Point, m.Operations, m.Failures)
 				}
-				if steady := s.job.Kind != ""; steady && (m.CPU <= 0 || m.Latency == nil || m.Latency.Max <= 0) {
-					t.Errorf("%s of %s: CPU %v, latency %v; want both", s.name, peer, m.CPU, m.Latency)
+				if slices.Contains(steadyNames(), s.name) && m.CPU <= 0 {
+					t.Errorf("%s of %s takes no CPU time", s.name, peer)
+				}
+				paced := s.name != "idle" && !strings.HasPrefix(s.name, byVegeta)
+				if has := m.Latency != nil && m.Latency.Max > 0; has != paced {
+					t.Errorf("%s of %s at %v has the latency %v", s.name, peer, m.Point, m.Latency)
 				}
 				// A peer's share of the libraries that others use as well changes as those
 				// come and go, by more than twenty connections take.
@@ -335,6 +340,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, flags := range []string{
 		"-key p384", "-intermediates 3", "-clients 0", "-clients 100001", "-rounds 0", "-seconds 0", "-connections 5000,10",
 		"-connections many", "-scenarios handshakes", "-sockets 0", "-nice 11", "-peer mine", "extra",
+		"-scenarios vegeta_handshake", "-occupied -scenarios idle", "-occupied -scenarios keepalive_1k,goodput",
 		"-peer nginx=/b", "-variant verigate=/b", "-peer a=/b -peer a=/c", "-peer a=/b -variant a=/c",
 	} {
 		if _, err := parse(strings.Fields(flags)); err == nil {

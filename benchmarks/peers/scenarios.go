@@ -34,6 +34,12 @@ var scenarios = []scenario{
 		load.Job{Kind: load.KeepAlive}, ""},
 	{"keepalive_64k", "request for 64 KiB over connections that stay", (*rig).steadily,
 		load.Job{Kind: load.KeepAlive, Path: "/64k", Body: 64 << 10}, ""},
+	{byVegeta + "handshake", "full handshake and a request, by one client, with vegeta as the generator", (*rig).attacked,
+		load.Job{Kind: load.Handshake}, ""},
+	{byVegeta + "resumed", "resumed handshake and a request, by the same", (*rig).attacked,
+		load.Job{Kind: load.Resume}, ""},
+	{byVegeta + "keepalive", "request for 1 KiB over connections that stay, by the same", (*rig).attacked,
+		load.Job{Kind: load.KeepAlive}, ""},
 	{"idle", "memory of idle connections", (*rig).idly, load.Job{}, ""},
 	{"flood", "latency of established connections under a flood of ClientHellos", (*rig).flooded, load.Job{}, ""},
 	{"newcomers", "latency of new clients under the same flood", (*rig).besieged, load.Job{}, ""},
@@ -43,6 +49,16 @@ var scenarios = []scenario{
 func scenarioNames() (names []string) {
 	for _, s := range scenarios {
 		names = append(names, s.name)
+	}
+	return names
+}
+
+// steadyNames are the scenarios of one operation.
+func steadyNames() (names []string) {
+	for _, s := range scenarios {
+		if s.job.Kind != "" {
+			names = append(names, s.name)
+		}
 	}
 	return names
 }
@@ -96,6 +112,9 @@ func (r *rig) add(m *report.Measurement, result load.Result) {
 	m.Values["peer_busy_share"] = result.CPU.Seconds() / result.Wall.Seconds()
 	m.Values[report.ForeignShare] = result.Foreign()
 	m.Values["generator_busy_share"] = result.Generator.Seconds() / result.Wall.Seconds()
+	if r.occupant != nil {
+		m.Values["occupant_busy_share"] = result.Occupants.Seconds() / result.Wall.Seconds()
+	}
 	if result.Failures > 0 && result.Failure != "" {
 		fmt.Fprintf(r.show, "    of %d failures, one: %s\n", result.Failures, result.Failure)
 	}

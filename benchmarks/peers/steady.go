@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"verigate/benchmarks/peers/load"
+	"verigate/benchmarks/pinned"
 	"verigate/benchmarks/report"
 )
 
@@ -103,7 +104,7 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 	for n, job := range closed {
 		for k := range up {
 			k = (k + n) % len(up)
-			result, err := r.turn(ctx, up[k], job)
+			result, err := r.turn(ctx, up[k], r.play(up[k], job))
 			if err == nil && rate == 0 && result.Unresumed > 0 && result.Operations == 0 {
 				err = errCannot // later on, and where some are, one that is not resumed is a failure
 			}
@@ -119,8 +120,8 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 			return nil, i.blame(ctx, fmt.Errorf("nothing succeeded: %s", sums[k].Failure))
 		}
 		r.add(&m, sums[k])
-		if rate > 0 {
-			result, err := r.turn(ctx, i, paced)
+		if rate > 0 && r.occupant == nil { // latencies of half a core would be nobody's
+			result, err := r.turn(ctx, i, r.play(i, paced))
 			if err != nil {
 				return nil, err
 			}
@@ -134,13 +135,28 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 	return all, nil
 }
 
-// turn lets a peer that is stopped do a job.
-func (r *rig) turn(ctx context.Context, i *instance, job load.Job) (load.Result, error) {
-	if err := i.Resume(); err != nil {
-		return load.Result{}, err
+// play is how the generator does a job.
+func (r *rig) play(i *instance, job load.Job) func(context.Context) (load.Result, error) {
+	return func(ctx context.Context) (load.Result, error) { return r.generator.Play(ctx, r.job(i, job)) }
+}
+
+// turn lets a peer run that is stopped while a job is done, and the occupant of its core.
+func (r *rig) turn(ctx context.Context, i *instance, do func(context.Context) (load.Result, error)) (load.Result, error) {
+	both := []*pinned.Process{i.Process}
+	if r.occupant != nil {
+		both = append(both, r.occupant)
 	}
-	result, err := r.generator.Play(ctx, r.job(i, job))
-	return result, errors.Join(i.blame(ctx, err), i.Pause())
+	for _, p := range both {
+		if err := p.Resume(); err != nil {
+			return load.Result{}, err
+		}
+	}
+	result, err := do(ctx)
+	err = i.blame(ctx, err)
+	for _, p := range both {
+		err = errors.Join(err, p.Pause())
+	}
+	return result, err
 }
 
 // jobs are those of a steady scenario: closed loops, one for each slice, and one at a

@@ -93,6 +93,34 @@ func TestPeersTakeTurns(t *testing.T) {
 	}
 }
 
+// With a busy loop beside it, a peer has a part of its core only, the loop is nobody foreign,
+// and there are no latencies.
+func TestOccupiedPeersShareTheirCore(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	o := brief(t, &said)
+	o.peers, o.scenarios, o.occupied = []string{"nginx", "haproxy"}, []string{"keepalive_1k"}, true
+	if err := compare(t.Context(), o); err != nil {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	nothingLeft(t, o.scratch)
+	run, err := report.Read(filepath.Join(o.out, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Measurements) != len(o.peers) {
+		t.Errorf("there are %d measurements, want one for each of %q", len(run.Measurements), o.peers)
+	}
+	for _, m := range run.Measurements {
+		if occupant := m.Values["occupant_busy_share"]; m.Operations == 0 || occupant <= 0 {
+			t.Errorf("%s did %d operations beside an occupant with %v of its core, want some of each", m.Subject, m.Operations, occupant)
+		}
+		if m.Latency != nil {
+			t.Errorf("%s has latencies, of half a core", m.Subject)
+		}
+	}
+}
+
 // A peer that was able to resume is measured, though it does not always: what it does not
 // resume are failures, and if that is all of it, it is said whose.
 func TestSessionsThatAreNotResumedAreFailures(t *testing.T) {

@@ -58,9 +58,10 @@ type Job struct {
 	// From and Until, after the begin of the job, bound what [Result.Within] counts.
 	From, Until time.Duration
 
-	Peer   int   // root of the peer's processes, whose CPU time is read; 0 is nobody
-	Core   int   // the processor that only the peer should use
-	Beside []int // processes that share the generator's core
+	Peer      int   // root of the peer's processes, whose CPU time is read; 0 is nobody
+	Core      int   // the processor that only the peer should use
+	Occupants []int // processes that may use it as well
+	Beside    []int // processes that share the generator's core
 }
 
 // Result is what a job came to.
@@ -79,8 +80,9 @@ type Result struct {
 	// Wall, it is the generator that set the pace.
 	Generator time.Duration
 	// Core is how long the peer's core was busy, for whomever, in hundredths of a second.
-	Core    time.Duration
-	Latency *report.Latency // from when an operation was due; only with a Rate
+	Core      time.Duration
+	Occupants time.Duration   // their CPU time
+	Latency   *report.Latency // from when an operation was due; only with a Rate
 }
 
 // Plus returns what two jobs of one kind came to, one after the other. There are no
@@ -95,6 +97,7 @@ func (r Result) Plus(next Result) Result {
 	sum.CPU += r.CPU
 	sum.Generator += r.Generator
 	sum.Core += r.Core
+	sum.Occupants += r.Occupants
 	sum.Latency = nil
 	if sum.Failure == "" {
 		sum.Failure = r.Failure
@@ -102,5 +105,7 @@ func (r Result) Plus(next Result) Result {
 	return sum
 }
 
-// Foreign is how much of the time others than the peer used its core.
-func (r Result) Foreign() float64 { return max(0, r.Core-r.CPU).Seconds() / r.Wall.Seconds() }
+// Foreign is how much of the time others than the peer and the occupants used its core.
+func (r Result) Foreign() float64 {
+	return max(0, r.Core-r.CPU-r.Occupants).Seconds() / r.Wall.Seconds()
+}

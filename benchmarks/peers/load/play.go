@@ -185,12 +185,23 @@ type measurement struct {
 	job       Job
 	processes []int // of the peer
 	began     time.Time
-	cpu, own  time.Duration // at that time
-	core      time.Duration
+	// What had been used at that time.
+	cpu, own, core, occupants time.Duration
 
 	mu        sync.Mutex
 	result    Result
 	latencies *hdrhistogram.Histogram
+}
+
+// Observe reads what is used from now on until finish, for a job that somebody else plays.
+// Of the job, it takes who the peer is and who is beside it; the calling process counts as
+// beside the generator.
+func Observe(job Job) (finish func() (Result, error), err error) {
+	m, err := begin(job)
+	if err != nil {
+		return nil, err
+	}
+	return m.finish, nil
 }
 
 // begin reads what has been used so far.
@@ -206,6 +217,9 @@ func begin(job Job) (*measurement, error) {
 		return nil, err
 	}
 	if m.core, err = usage.Core(job.Core); err != nil {
+		return nil, err
+	}
+	if m.occupants, err = usage.CPU(job.Occupants...); err != nil {
 		return nil, err
 	}
 	m.cpu, err = usage.CPU(m.processes...)
@@ -224,6 +238,11 @@ func (m *measurement) finish() (Result, error) {
 	}
 	r := m.result
 	r.Began, r.Wall, r.CPU = m.began, time.Since(m.began), cpu-m.cpu
+	occupants, err := usage.CPU(m.job.Occupants...)
+	if err != nil {
+		return Result{}, err
+	}
+	r.Occupants = occupants - m.occupants
 	own, err := usage.CPU(m.beside()...)
 	if err != nil {
 		return Result{}, err

@@ -63,21 +63,34 @@ func New(key devpki.KeyType, intermediates int) (*Authority, error) {
 	})
 }
 
-// Files are where a peer finds what it has to know, in PEM.
+// Files are where a peer, or a client, finds what it has to know, in PEM.
 type Files struct {
-	Root        string // the anchor of the clients
-	Certificate string // of the server: leaf, then intermediates
-	Key         string // of the server, PKCS #8
+	Root        string // the anchor of all
+	Certificate string // its own: leaf, then intermediates
+	Key         string // its own, PKCS #8
 	Both        string // Certificate and Key in one file
-	Leaf        []byte // the server's leaf, in DER
+	Leaf        []byte // its own, in DER
 }
 
 // Serve writes the files of a server whose key is of the type given.
 func (a *Authority) Serve(dir string, key devpki.KeyType) (Files, error) {
-	leaf, err := a.issuing.Issue(devpki.LeafOptions{
+	return a.write(dir, "server", devpki.LeafOptions{
 		URIs: []string{TrustDomain + "/edge"}, DNS: []string{"localhost"},
 		IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Subject: pkix.Name{CommonName: "localhost"}, Key: key,
 	})
+}
+
+// Call writes the files of a client, for generators that read none of the sets of
+// [Authority.Issue].
+func (a *Authority) Call(dir, name string) (Files, error) {
+	return a.write(dir, "client", devpki.LeafOptions{
+		URIs: []string{identity(name)}, Subject: pkix.Name{CommonName: name}, Key: a.key,
+	})
+}
+
+// write issues a certificate and writes it, its key and the root.
+func (a *Authority) write(dir, kind string, o devpki.LeafOptions) (Files, error) {
+	leaf, err := a.issuing.Issue(o)
 	if err != nil {
 		return Files{}, err
 	}
@@ -93,8 +106,8 @@ func (a *Authority) Serve(dir string, key devpki.KeyType) (Files, error) {
 		return Files{}, err
 	}
 	f := Files{
-		Root: filepath.Join(dir, "root.pem"), Certificate: filepath.Join(dir, "server.pem"),
-		Key: filepath.Join(dir, "server.key"), Both: filepath.Join(dir, "server-both.pem"), Leaf: leaf.Chain[0].Raw,
+		Root: filepath.Join(dir, "root.pem"), Certificate: filepath.Join(dir, kind+".pem"),
+		Key: filepath.Join(dir, kind+".key"), Both: filepath.Join(dir, kind+"-both.pem"), Leaf: leaf.Chain[0].Raw,
 	}
 	keyPEM := encode("PRIVATE KEY", private)
 	for name, data := range map[string][]byte{
@@ -172,11 +185,14 @@ func (a *Authority) fresh(name string) (*devpki.CA, error) {
 	return ca, nil
 }
 
+// identity is the identifier of the client of a name.
+func identity(name string) string { return TrustDomain + "/ns/load/sa/" + name }
+
 // leaf makes a client's certificate: the name is the subject's common name for
 // peers that forward the subject, and ends the identifier for those that forward
 // that.
 func (a *Authority) leaf(issuing *devpki.CA, name string, key crypto.Signer) ([]byte, error) {
-	id, err := url.Parse(TrustDomain + "/ns/load/sa/" + name)
+	id, err := url.Parse(identity(name))
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,8 @@ package pki
 import (
 	"bytes"
 	"crypto"
+	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +44,19 @@ func verify(t *testing.T, root string, chain [][]byte) *x509.Certificate {
 	return parsed[0]
 }
 
+// present judges files as who is shown them would, and returns their leaf.
+func present(t *testing.T, files Files) *x509.Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(pair.Certificate[0], files.Leaf) {
+		t.Errorf("the leaf is not the first certificate of %s", files.Certificate)
+	}
+	return verify(t, files.Root, pair.Certificate)
+}
+
 func TestChainsLeadToTheRoot(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []struct {
@@ -62,16 +75,13 @@ func TestChainsLeadToTheRoot(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var chain [][]byte
-			rest, err := os.ReadFile(files.Certificate)
+			present(t, files)
+			caller, err := a.Call(dir, "caller")
 			if err != nil {
 				t.Fatal(err)
 			}
-			for block, rest := pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
-				chain = append(chain, block.Bytes)
-			}
-			if verify(t, files.Root, chain); !bytes.Equal(chain[0], files.Leaf) {
-				t.Errorf("the leaf of the server is not the first certificate of its file")
+			if leaf := present(t, caller); leaf.Subject.CommonName != "caller" || len(leaf.URIs) != 1 || leaf.URIs[0].String() != identity("caller") {
+				t.Errorf("the caller has the subject %v and the names %v", leaf.Subject, leaf.URIs)
 			}
 			for _, fresh := range []bool{false, true} {
 				set, err := a.Issue("some", 3, fresh)
