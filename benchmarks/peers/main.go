@@ -43,11 +43,11 @@ type options struct {
 	connections      []int
 	span             time.Duration // of each measurement
 	warmUp, settle   time.Duration
-	sockets          int // of the flood
-	niceness         int // of peers and generators
-	tries            int // of a measurement that others disturb
-	occupied         bool
-	vegeta           string // its path; "" if it does not generate load
+	sockets          int    // of the flood
+	niceness         int    // of peers and generators
+	tries            int    // of a measurement that others disturb
+	occupied         bool   // the peer's core has a busy loop in steady scenarios
+	vegeta           string // its path; "" if there is none
 
 	// What no flag sets.
 	quick    bool          // -quick: too short to judge anything by
@@ -179,10 +179,16 @@ func (o *options) judge() error {
 			return fmt.Errorf("-occupied: %s needs a core of its own; leave it out, or measure it without -occupied", name)
 		}
 	}
-	if o.occupied && len(o.scenarios) == 0 {
-		o.scenarios = steadyNames()
-	}
 	return nil
+}
+
+// includes reports whether a scenario is measured: one that was asked for, or any that is
+// possible if none was.
+func (o *options) includes(s scenario) bool {
+	if len(o.scenarios) > 0 {
+		return slices.Contains(o.scenarios, s.name)
+	}
+	return (o.vegeta != "" || !s.vegeta()) && (!o.occupied || s.steady())
 }
 
 // judgeNames refuses names by which two peers could not be told apart.

@@ -30,6 +30,7 @@ type rig struct {
 	authority *pki.Authority
 	server    pki.Files         // with keys of the type that was asked for
 	rsaServer pki.Files         // with an RSA key
+	caller    pki.Files         // the client of vegeta
 	sets      map[string]string // files of identities, by the name of the set
 
 	backend   string // its address
@@ -70,10 +71,7 @@ func compare(ctx context.Context, o options) (err error) {
 	}
 	r.run = r.describe()
 	for _, s := range scenarios {
-		if len(o.scenarios) > 0 && !slices.Contains(o.scenarios, s.name) {
-			continue
-		}
-		if o.vegeta == "" && strings.HasPrefix(s.name, byVegeta) {
+		if !o.includes(s) {
 			continue
 		}
 		fmt.Fprintf(o.show, "%s: %s\n", s.name, s.about)
@@ -121,6 +119,13 @@ func (r *rig) build(o options) (err error) {
 		return err
 	}
 	r.run = &report.Run{}
+	if r.vegeta != "" {
+		version, err := r.findVegeta()
+		if err != nil {
+			return err
+		}
+		r.run.Notes = append(r.run.Notes, version)
+	}
 	for _, m := range missing {
 		fmt.Fprintln(o.show, m)
 		r.run.Notes = append(r.run.Notes, m)
@@ -136,7 +141,10 @@ func (r *rig) certify() (err error) {
 	if r.server, err = r.authority.Serve(filepath.Join(r.dir, "server"), r.key); err != nil {
 		return err
 	}
-	r.rsaServer, err = r.authority.Serve(filepath.Join(r.dir, "rsa-server"), devpki.RSA2048)
+	if r.rsaServer, err = r.authority.Serve(filepath.Join(r.dir, "rsa-server"), devpki.RSA2048); err != nil {
+		return err
+	}
+	r.caller, err = r.authority.Call(filepath.Join(r.dir, "caller"), vegetaName)
 	return err
 }
 
@@ -253,7 +261,7 @@ func (r *rig) keep(m report.Measurement) {
 	if m.Failures > 0 {
 		fmt.Fprintf(&b, " failed %d", m.Failures)
 	}
-	for _, name := range []string{"throughput_per_second", "generator_busy_share", report.ForeignShare, report.Standstill, "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
+	for _, name := range []string{"throughput_per_second", "generator_busy_share", "occupant_busy_share", report.ForeignShare, report.Standstill, "resident_bytes_per_connection", "hellos_per_second", "goodput_share"} {
 		if value, ok := m.Values[name]; ok {
 			fmt.Fprintf(&b, "  %s %s", strings.ReplaceAll(name, "_", " "), report.Format(name, value))
 		}

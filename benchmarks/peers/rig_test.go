@@ -56,12 +56,11 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 				if m.Operations == 0 && s.name != "goodput" || m.Failures != 0 && s.name != "goodput" {
 					t.Errorf("%s of %s at %v: %d operations, %d failures", s.name, peer, m.Point, m.Operations, m.Failures)
 				}
-				if slices.Contains(steadyNames(), s.name) && m.CPU <= 0 {
+				if s.steady() && m.CPU <= 0 {
 					t.Errorf("%s of %s takes no CPU time", s.name, peer)
 				}
-				paced := s.name != "idle" && !strings.HasPrefix(s.name, byVegeta)
-				if has := m.Latency != nil && m.Latency.Max > 0; has != paced {
-					t.Errorf("%s of %s at %v has the latency %v", s.name, peer, m.Point, m.Latency)
+				if paced := m.Latency != nil && m.Latency.Max > 0; s.steady() && paced == s.vegeta() {
+					t.Errorf("%s of %s has the latency %v", s.name, peer, m.Latency)
 				}
 				// A peer's share of the libraries that others use as well changes as those
 				// come and go, by more than twenty connections take.

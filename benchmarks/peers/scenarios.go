@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"verigate/benchmarks/peers/load"
@@ -16,6 +17,14 @@ type scenario struct {
 	job         load.Job // of steady scenarios: what is repeated
 	set         string   // whose identities; "" is the clients that come back
 }
+
+// steady reports whether a scenario is one operation again and again.
+func (s scenario) steady() bool { return s.job.Kind != "" }
+
+// byVegeta is what the names of the scenarios begin with that vegeta plays.
+const byVegeta = "vegeta_"
+
+func (s scenario) vegeta() bool { return strings.HasPrefix(s.name, byVegeta) }
 
 // closedWorkers is how many workers a closed loop has: enough to keep a peer's core busy
 // while the generator's is as busy, since whoever waits for work pays for waking up.
@@ -34,11 +43,11 @@ var scenarios = []scenario{
 		load.Job{Kind: load.KeepAlive}, ""},
 	{"keepalive_64k", "request for 64 KiB over connections that stay", (*rig).steadily,
 		load.Job{Kind: load.KeepAlive, Path: "/64k", Body: 64 << 10}, ""},
-	{byVegeta + "handshake", "full handshake and a request, by one client, with vegeta as the generator", (*rig).attacked,
+	{byVegeta + "handshake", "full handshake and a request, by one client, with vegeta as the generator", (*rig).steadily,
 		load.Job{Kind: load.Handshake}, ""},
-	{byVegeta + "resumed", "resumed handshake and a request, by the same", (*rig).attacked,
+	{byVegeta + "resumed", "resumed handshake and a request, by the same", (*rig).steadily,
 		load.Job{Kind: load.Resume}, ""},
-	{byVegeta + "keepalive", "request for 1 KiB over connections that stay, by the same", (*rig).attacked,
+	{byVegeta + "keepalive", "request for 1 KiB over connections that stay, by the same", (*rig).steadily,
 		load.Job{Kind: load.KeepAlive}, ""},
 	{"idle", "memory of idle connections", (*rig).idly, load.Job{}, ""},
 	{"flood", "latency of established connections under a flood of ClientHellos", (*rig).flooded, load.Job{}, ""},
@@ -53,10 +62,10 @@ func scenarioNames() (names []string) {
 	return names
 }
 
-// steadyNames are the scenarios of one operation.
+// steadyNames are those that a busy loop may share the peer's core in.
 func steadyNames() (names []string) {
 	for _, s := range scenarios {
-		if s.job.Kind != "" {
+		if s.steady() {
 			names = append(names, s.name)
 		}
 	}
@@ -113,7 +122,7 @@ func (r *rig) add(m *report.Measurement, result load.Result) {
 	m.Values[report.ForeignShare] = result.Foreign()
 	m.Values["generator_busy_share"] = result.Generator.Seconds() / result.Wall.Seconds()
 	if r.occupant != nil {
-		m.Values["occupant_busy_share"] = result.Occupants.Seconds() / result.Wall.Seconds()
+		m.Values["occupant_busy_share"] = result.OccupantCPU.Seconds() / result.Wall.Seconds()
 	}
 	if result.Failures > 0 && result.Failure != "" {
 		fmt.Fprintf(r.show, "    of %d failures, one: %s\n", result.Failures, result.Failure)

@@ -100,7 +100,7 @@ func (i *instance) complaint() string {
 // blame adds to an error whose it is and what the peer said, unless nothing went wrong
 // with the peer.
 func (i *instance) blame(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil || errors.Is(err, errCannot) {
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	return fmt.Errorf("%s: %w\n%s", i.name, err, i.complaint())

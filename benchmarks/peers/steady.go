@@ -26,7 +26,7 @@ const (
 const slice = 200 * time.Millisecond
 
 // errCannot is for a peer that lacks what a scenario is about.
-var errCannot = errors.New("it made full handshakes where a session was offered")
+var errCannot = errors.New("full handshakes, where a session was offered")
 
 // steadily measures a scenario of one operation again and again: closed loops for CPU
 // time, then a fixed rate for latencies. A first pass, which is thrown away, finds who
@@ -36,12 +36,16 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 		r.note("%s is left out: there are no intermediates.", s.name)
 		return nil
 	}
+	first, err := r.course(s, 0)
+	if err != nil {
+		return err
+	}
 	slowest := math.Inf(1)
 	unable := map[*peer]bool{}
 	for _, p := range r.peers {
-		m, err := r.abreast(ctx, s, []*peer{p}, 0)
+		m, err := r.abreast(ctx, s, []*peer{p}, first)
 		if errors.Is(err, errCannot) {
-			r.note("%s is not in %s: %s.", p.name, s.name, errCannot)
+			r.note("%s is not in %s: it made %s.", p.name, s.name, errCannot)
 			unable[p] = true
 			continue
 		}
@@ -53,15 +57,17 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 	if len(unable) == len(r.peers) {
 		return nil
 	}
-	rate := slowest / 2
-	if s.job.Once {
-		rate = min(rate, pacedPerSecond)
+	c := r.attacks(s.job.Kind)
+	if !s.vegeta() {
+		if c, err = r.course(s, slowest/2); err != nil {
+			return err
+		}
 	}
 	for round := range r.rounds {
 		able := slices.DeleteFunc(r.turns(round), func(p *peer) bool { return unable[p] })
 		var all []report.Measurement
 		tries, err := r.undisturbed(func() (disturbed bool, err error) {
-			all, err = r.abreast(ctx, s, able, rate)
+			all, err = r.abreast(ctx, s, able, c)
 			return slices.ContainsFunc(all, report.Measurement.Disturbed), err
 		})
 		if err != nil {
@@ -76,14 +82,43 @@ func (r *rig) steadily(ctx context.Context, s scenario) error {
 	return nil
 }
 
+// course is what every peer is put through in a round.
+type course struct {
+	slices []work
+	count  func(*instance, *load.Result) error // after each slice, unless nil: its operations, if work does not
+	paced  work                                // at the end, for latencies at a rate; nil for none
+	rate   float64                             // of that, a second
+}
+
+// work is something that an instance is measured by.
+type work func(context.Context, *instance) (load.Result, error)
+
+// course is that of our own generator. At the rate 0 there are no latencies.
+func (r *rig) course(s scenario, rate float64) (c course, err error) {
+	if s.job.Once {
+		rate = min(rate, pacedPerSecond)
+	}
+	closed, paced, err := r.jobs(s, rate)
+	for _, job := range closed {
+		c.slices = append(c.slices, r.play(job))
+	}
+	if rate > 0 && !r.occupied { // latencies of a part of a core would be nobody's
+		c.paced, c.rate = r.play(paced), rate
+	}
+	return c, err
+}
+
+// play has the generator do a job.
+func (r *rig) play(job load.Job) work {
+	return func(ctx context.Context, i *instance) (load.Result, error) {
+		return r.generator.Play(ctx, r.job(i, job))
+	}
+}
+
 // abreast measures fresh processes of some peers, a slice of one after a slice of the
 // other, and the latencies of each at a rate if there is one. Whose turn it is not is
 // stopped: it disturbs nobody, and what it has put off it does in its own time.
-func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float64) (all []report.Measurement, err error) {
-	closed, paced, err := r.jobs(s, rate)
-	if err != nil {
-		return nil, err
-	}
+func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, c course) (all []report.Measurement, err error) {
 	var up []*instance
 	defer func() {
 		for _, i := range up {
@@ -101,12 +136,12 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 		}
 	}
 	sums := make([]load.Result, len(up))
-	for n, job := range closed {
+	for n, do := range c.slices {
 		for k := range up {
 			k = (k + n) % len(up)
-			result, err := r.turn(ctx, up[k], r.play(up[k], job))
-			if err == nil && rate == 0 && result.Unresumed > 0 && result.Operations == 0 {
-				err = errCannot // later on, and where some are, one that is not resumed is a failure
+			result, err := r.turn(ctx, up[k], do)
+			if err == nil && c.count != nil {
+				err = c.count(up[k], &result)
 			}
 			if err != nil {
 				return nil, err
@@ -116,18 +151,25 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 	}
 	for k, i := range up {
 		m := report.Measurement{Scenario: s.name, Subject: i.name, Point: map[string]string{"key": string(r.key)}, Values: map[string]float64{}}
+		if r.occupied {
+			m.Point["core"] = "shared"
+		}
 		if sums[k].Operations == 0 {
-			return nil, i.blame(ctx, fmt.Errorf("nothing succeeded: %s", sums[k].Failure))
+			err := fmt.Errorf("nothing succeeded: %s", sums[k].Failure)
+			if sums[k].Unresumed > 0 {
+				err = fmt.Errorf("nothing succeeded: %w", errCannot)
+			}
+			return nil, i.blame(ctx, err)
 		}
 		r.add(&m, sums[k])
-		if rate > 0 && r.occupant == nil { // latencies of half a core would be nobody's
-			result, err := r.turn(ctx, i, r.play(i, paced))
+		if c.paced != nil {
+			result, err := r.turn(ctx, i, c.paced)
 			if err != nil {
 				return nil, err
 			}
 			m.Latency = result.Latency
 			m.Failures += result.Failures
-			m.Values["offered_per_second"] = rate
+			m.Values["offered_per_second"] = c.rate
 			m.Values["paced_cpu_seconds_per_operation"] = result.CPU.Seconds() / float64(max(result.Operations, 1))
 		}
 		all = append(all, m)
@@ -135,25 +177,20 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, rate float
 	return all, nil
 }
 
-// play is how the generator does a job.
-func (r *rig) play(i *instance, job load.Job) func(context.Context) (load.Result, error) {
-	return func(ctx context.Context) (load.Result, error) { return r.generator.Play(ctx, r.job(i, job)) }
-}
-
-// turn lets a peer run that is stopped while a job is done, and the occupant of its core.
-func (r *rig) turn(ctx context.Context, i *instance, do func(context.Context) (load.Result, error)) (load.Result, error) {
-	both := []*pinned.Process{i.Process}
+// turn lets a peer that is stopped run for some work, and the occupant of its core.
+func (r *rig) turn(ctx context.Context, i *instance, do work) (load.Result, error) {
+	running := []*pinned.Process{i.Process}
 	if r.occupant != nil {
-		both = append(both, r.occupant)
+		running = append(running, r.occupant)
 	}
-	for _, p := range both {
+	for _, p := range running {
 		if err := p.Resume(); err != nil {
 			return load.Result{}, err
 		}
 	}
-	result, err := do(ctx)
+	result, err := do(ctx, i)
 	err = i.blame(ctx, err)
-	for _, p := range both {
+	for _, p := range running {
 		err = errors.Join(err, p.Pause())
 	}
 	return result, err

@@ -135,7 +135,7 @@ func TestSessionsThatAreNotResumedAreFailures(t *testing.T) {
 		want  string
 	}{
 		{"some are", 160, ""},
-		{"none is", 0, "mine: nothing succeeded: a full handshake"},
+		{"none is", 0, "mine: nothing succeeded: full handshakes, where a session was offered"},
 	} {
 		var said bytes.Buffer
 		o := brief(t, &said)

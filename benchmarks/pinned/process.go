@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -69,21 +68,6 @@ func Pipe(c *exec.Cmd, output *io.Writer, cores []int, niceness int) (*Process, 
 	}
 	p.Input, p.Output = input, reader
 	return p, nil
-}
-
-// Finish waits until the process ends by itself, for as long as patience at most. It fails
-// if the process does, and stops one that takes too long.
-func (p *Process) Finish(patience time.Duration) error {
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		p.Stop(0)
-		return fmt.Errorf("%s has not ended after %v", filepath.Base(p.Path), patience)
-	}
-	if !p.ProcessState.Success() {
-		return fmt.Errorf("%s ended with %s", filepath.Base(p.Path), p.ProcessState)
-	}
-	return nil
 }
 
 // Pid returns the process's number.

@@ -218,30 +218,3 @@ func TestAwaitTellsWhetherItListens(t *testing.T) {
 		t.Errorf("Await of a process that has ended: %v, want that", err)
 	}
 }
-
-func TestFinishTellsHowItEnded(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		script   string
-		patience time.Duration
-		want     string
-	}{
-		{"exit 0", patience, ""},
-		{"exit 3", patience, "sh ended with exit status 3"},
-		{"while :; do sleep 1; done", time.Millisecond, "sh has not ended after 1ms"},
-	} {
-		p, err := Start(exec.Command("sh", "-c", tt.script), []int{lastCore(t)}, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Stop(0)
-		if err := p.Finish(tt.patience); (err == nil) != (tt.want == "") || err != nil && err.Error() != tt.want {
-			t.Errorf("%s: Finish() = %v, want %q", tt.script, err, tt.want)
-		}
-		select {
-		case <-p.exited:
-		default:
-			t.Errorf("%s: it runs after Finish", tt.script)
-		}
-	}
-}

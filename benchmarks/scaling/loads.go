@@ -34,7 +34,8 @@ func (b *bench) points(quick []int, full ...int) []int {
 func (b *bench) job(g *gateway, kind load.Kind, identities string, first, last int) load.Job {
 	j := load.Job{
 		Kind: kind, Target: g.address, Leaf: b.leaf, Identities: filepath.Join(b.dir, identities), First: first, Last: last,
-		Path: "/1k", Body: 1 << 10, Workers: handshakers, Duration: b.duration, Peer: g.Pid(),
+		Path: "/1k", Body: 1 << 10, Workers: handshakers, Duration: b.duration,
+		Processes: load.Processes{Peer: g.Pid()},
 	}
 	if kind == load.KeepAlive {
 		j.Workers = askers

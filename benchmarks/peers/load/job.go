@@ -58,10 +58,15 @@ type Job struct {
 	// From and Until, after the begin of the job, bound what [Result.Within] counts.
 	From, Until time.Duration
 
-	Peer      int   // root of the peer's processes, whose CPU time is read; 0 is nobody
+	Processes
+}
+
+// Processes are those whose CPU time matters to a job.
+type Processes struct {
+	Peer      int   // root of the peer's, whose CPU time is read; 0 is nobody
 	Core      int   // the processor that only the peer should use
-	Occupants []int // processes that may use it as well
-	Beside    []int // processes that share the generator's core
+	Occupants []int // those that may use it as well
+	Beside    []int // those that share the generator's core
 }
 
 // Result is what a job came to.
@@ -80,9 +85,9 @@ type Result struct {
 	// Wall, it is the generator that set the pace.
 	Generator time.Duration
 	// Core is how long the peer's core was busy, for whomever, in hundredths of a second.
-	Core      time.Duration
-	Occupants time.Duration   // their CPU time
-	Latency   *report.Latency // from when an operation was due; only with a Rate
+	Core        time.Duration
+	OccupantCPU time.Duration   // of the occupants of the peer's core
+	Latency     *report.Latency // from when an operation was due; only with a Rate
 }
 
 // Plus returns what two jobs of one kind came to, one after the other. There are no
@@ -97,7 +102,7 @@ func (r Result) Plus(next Result) Result {
 	sum.CPU += r.CPU
 	sum.Generator += r.Generator
 	sum.Core += r.Core
-	sum.Occupants += r.Occupants
+	sum.OccupantCPU += r.OccupantCPU
 	sum.Latency = nil
 	if sum.Failure == "" {
 		sum.Failure = r.Failure
@@ -107,5 +112,5 @@ func (r Result) Plus(next Result) Result {
 
 // Foreign is how much of the time others than the peer and the occupants used its core.
 func (r Result) Foreign() float64 {
-	return max(0, r.Core-r.CPU-r.Occupants).Seconds() / r.Wall.Seconds()
+	return max(0, r.Core-r.CPU-r.OccupantCPU).Seconds() / r.Wall.Seconds()
 }

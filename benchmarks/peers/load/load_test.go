@@ -121,7 +121,7 @@ func TestOperationsOfEachKindSucceed(t *testing.T) {
 // TestWithinCountsWhatEndsInTime: from the first bound on, until before the second.
 func TestWithinCountsWhatEndsInTime(t *testing.T) {
 	t.Parallel()
-	m := &measurement{job: Job{From: time.Second, Until: 3 * time.Second}, began: time.Now(), latencies: hdrhistogram.New(1, 1e6, 3)}
+	m := &measurement{job: Job{From: time.Second, Until: 3 * time.Second}, meter: &meter{began: time.Now()}, latencies: hdrhistogram.New(1, 1e6, 3)}
 	for _, after := range []time.Duration{0, time.Second - 1, time.Second, 3*time.Second - 1, 3 * time.Second} {
 		m.record(m.began, m.began.Add(after), nil)
 		m.record(m.began, m.began.Add(after), errFull)
@@ -137,11 +137,11 @@ func TestJobsAddUp(t *testing.T) {
 	t.Parallel()
 	began := time.Unix(1_000_000, 0)
 	one := Result{Began: began, Operations: 1, Within: 2, Failures: 3, Failure: "first", Unresumed: 4, Wall: 5 * time.Second, CPU: 4 * time.Second,
-		Generator: 6 * time.Second, Core: 5 * time.Second, Occupants: 2 * time.Second, Latency: &report.Latency{}}
+		Generator: 6 * time.Second, Core: 5 * time.Second, OccupantCPU: 2 * time.Second, Latency: &report.Latency{}}
 	two := one
 	two.Began, two.Failure, two.Core = began.Add(time.Hour), "", 8*time.Second
 	want := Result{Began: two.Began, Operations: 2, Within: 4, Failures: 6, Failure: "first", Unresumed: 8, Wall: 10 * time.Second, CPU: 8 * time.Second,
-		Generator: 12 * time.Second, Core: 13 * time.Second, Occupants: 4 * time.Second}
+		Generator: 12 * time.Second, Core: 13 * time.Second, OccupantCPU: 4 * time.Second}
 	if got := (Result{}).Plus(one).Plus(two); got != want {
 		t.Errorf("Plus() = %+v, want %+v", got, want)
 	}

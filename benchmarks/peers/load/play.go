@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verigate/benchmarks/peers/pki"
-	"verigate/benchmarks/peers/usage"
 	"verigate/benchmarks/report"
 )
 
@@ -182,90 +181,31 @@ func (g *Generator) hold(ctx context.Context, c *client) (Result, error) {
 
 // measurement is a job that is being measured.
 type measurement struct {
-	job       Job
-	processes []int // of the peer
-	began     time.Time
-	// What had been used at that time.
-	cpu, own, core, occupants time.Duration
+	*meter
+	job Job
 
 	mu        sync.Mutex
 	result    Result
 	latencies *hdrhistogram.Histogram
 }
 
-// Observe reads what is used from now on until finish, for a job that somebody else plays.
-// Of the job, it takes who the peer is and who is beside it; the calling process counts as
-// beside the generator.
-func Observe(job Job) (finish func() (Result, error), err error) {
-	m, err := begin(job)
-	if err != nil {
-		return nil, err
-	}
-	return m.finish, nil
-}
-
 // begin reads what has been used so far.
 func begin(job Job) (*measurement, error) {
-	m := &measurement{job: job, latencies: hdrhistogram.New(1, time.Minute.Microseconds(), 3)}
-	var err error
-	if job.Peer != 0 {
-		if m.processes, err = usage.Tree(job.Peer); err != nil {
-			return nil, err
-		}
-	}
-	if m.own, err = usage.CPU(m.beside()...); err != nil {
-		return nil, err
-	}
-	if m.core, err = usage.Core(job.Core); err != nil {
-		return nil, err
-	}
-	if m.occupants, err = usage.CPU(job.Occupants...); err != nil {
-		return nil, err
-	}
-	m.cpu, err = usage.CPU(m.processes...)
-	m.began = time.Now()
-	return m, err
+	job.Beside = append(slices.Clone(job.Beside), unix.Getpid())
+	meter, err := read(job.Processes)
+	return &measurement{meter: meter, job: job, latencies: hdrhistogram.New(1, time.Minute.Microseconds(), 3)}, err
 }
 
-func (m *measurement) beside() []int { return append(slices.Clone(m.job.Beside), unix.Getpid()) }
-
-// finish reads it again. A peer whose processes are not the same ones any more is an
-// error: what those used that have ended is not known.
+// finish reads it again.
 func (m *measurement) finish() (Result, error) {
-	cpu, err := usage.CPU(m.processes...)
-	if err != nil {
-		return Result{}, err
-	}
-	r := m.result
-	r.Began, r.Wall, r.CPU = m.began, time.Since(m.began), cpu-m.cpu
-	occupants, err := usage.CPU(m.job.Occupants...)
-	if err != nil {
-		return Result{}, err
-	}
-	r.Occupants = occupants - m.occupants
-	own, err := usage.CPU(m.beside()...)
-	if err != nil {
-		return Result{}, err
-	}
-	r.Generator = own - m.own
-	if m.job.Peer != 0 {
-		core, err := usage.Core(m.job.Core)
-		if err != nil {
-			return Result{}, err
-		}
-		r.Core = core - m.core
-		now, err := usage.Tree(m.job.Peer)
-		if err != nil || !slices.Equal(now, m.processes) {
-			return Result{}, errors.Join(fmt.Errorf("the peer's processes were %v and are %v", m.processes, now), err)
-		}
-	}
-	if m.job.Rate > 0 {
+	r, err := m.since(m.result)
+	if err == nil && m.job.Rate > 0 {
 		quantile := func(q float64) time.Duration {
 			return time.Duration(m.latencies.ValueAtQuantile(q)) * time.Microsecond
 		}
 		r.Latency = &report.Latency{P50: quantile(50), P90: quantile(90), P99: quantile(99), Max: quantile(100), Count: m.latencies.TotalCount()}
 	}
-	return r, nil
+	return r, err
 }
 
 // record counts an operation.

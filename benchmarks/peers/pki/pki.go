@@ -80,8 +80,8 @@ func (a *Authority) Serve(dir string, key devpki.KeyType) (Files, error) {
 	})
 }
 
-// Call writes the files of a client, for generators that read none of the sets of
-// [Authority.Issue].
+// Call writes the files of a client, for a generator that takes one certificate
+// in PEM.
 func (a *Authority) Call(dir, name string) (Files, error) {
 	return a.write(dir, "client", devpki.LeafOptions{
 		URIs: []string{identity(name)}, Subject: pkix.Name{CommonName: name}, Key: a.key,
