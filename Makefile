@@ -78,7 +78,7 @@ bench: ## the Go benchmarks of the ledger
 bench-compare: $(BENCHSTAT) ## benchmarks of REF against the working tree
 	./benchmarks/compare.sh $(REF) $(BENCHSTAT)
 
-bench-peers: setup $(CADDY) $(VEGETA) ## the gateway against nginx, HAProxy and Caddy; FLAGS=… for more, see benchmarks/peers
+bench-peers: setup $(CADDY) $(VEGETA) ## the gateway against nginx, HAProxy and Caddy, also with vegeta; FLAGS=… for more, see benchmarks/peers
 	go run ./benchmarks/peers -caddy $(CADDY) -vegeta $(VEGETA) $(FLAGS)
 
 bench-scaling: ## curves of cost by clients, routes, rules, CRLs, connections, and the figures of docs/capacity.md

@@ -18,10 +18,11 @@ func (r *rig) describe() *report.Run {
 		judged = nil
 		r.run.Notes = append(r.run.Notes, "This was a quick look, too short to judge: no targets are applied.")
 	}
-	pace := "latencies are of a second run at half the rate of the slowest peer, the same for all, " +
-		"and at most 1 000 a second where certificates are used once."
+	paced := "Latencies are of a second run at half the rate of the slowest peer, the same for all, " +
+		"and at most 1 000 a second where certificates are used once. Flood, newcomers and goodput have rates of their own. " +
+		"Failures of goodput are expected: of twice the peak half cannot succeed, of three times the peak two thirds."
 	if r.occupied {
-		pace = "a busy loop has the other half of the peer's core, so that every peer has more to do than it can; of half a core there are no latencies."
+		paced = "A busy loop shares the peer's core. Where it had no more than about a half of it (occupant_busy_share), the peer was full. Latencies are not measured."
 	}
 	if stop, err := pinned.Watch(r.cores.peer); err == nil {
 		stop()
@@ -37,10 +38,9 @@ func (r *rig) describe() *report.Run {
 		Targets: judged,
 		Notes: append(r.run.Notes,
 			fmt.Sprintf("%s keys, %d intermediates, %d distinct clients; TLS 1.3, X25519.", r.key, r.intermediates, r.clients),
-			fmt.Sprintf("Peer on core %d, generator on core %d, backend on core %d; each measurement has a fresh process of the peer, after a warm-up; for CPU per operation, peers take turns in slices of %v and are stopped in between.",
+			fmt.Sprintf("Peer on core %d, generator on core %d, backend on core %d; each measurement has a fresh process of the peer, after a warm-up; for CPU per operation, peers take turns in slices, of %v unless vegeta plays, and are stopped in between.",
 				r.cores.peer, r.cores.load, r.cores.backend, slice),
-			fmt.Sprintf("CPU per operation is of a closed loop of %d; ", closedWorkers)+pace+" Flood, newcomers and goodput have rates of their own. "+
-				"Failures of goodput are expected: of twice the peak half cannot succeed, of three times the peak two thirds.",
+			fmt.Sprintf("CPU per operation is of a closed loop of %d. ", closedWorkers)+paced,
 		),
 	}
 	for _, p := range r.peers {

@@ -40,6 +40,8 @@ type rig struct {
 	occupant  *pinned.Process // of the peer's core, stopped between turns; nil without -occupied
 	closers   []func()
 
+	attacked int // how often vegeta was called
+
 	run *report.Run
 }
 
@@ -110,6 +112,14 @@ func (r *rig) build(o options) (err error) {
 		targets = append(targets, "verigate/cmd/gateway")
 		o.paths["verigate"] = filepath.Join(r.dir, "gateway")
 	}
+	r.run = &report.Run{}
+	if slices.ContainsFunc(scenarios, func(s scenario) bool { return s.vegeta() && o.includes(s) }) {
+		version, err := r.findVegeta()
+		if err != nil {
+			return err
+		}
+		r.run.Notes = append(r.run.Notes, version)
+	}
 	fmt.Fprintln(o.show, "building, which takes a minute or two the first time")
 	if _, err := run("go", append([]string{"build", "-o", r.dir + string(filepath.Separator)}, targets...)...); err != nil {
 		return err
@@ -117,14 +127,6 @@ func (r *rig) build(o options) (err error) {
 	var missing []string
 	if r.peers, missing, err = choose(o); err != nil {
 		return err
-	}
-	r.run = &report.Run{}
-	if r.vegeta != "" {
-		version, err := r.findVegeta()
-		if err != nil {
-			return err
-		}
-		r.run.Notes = append(r.run.Notes, version)
 	}
 	for _, m := range missing {
 		fmt.Fprintln(o.show, m)

@@ -141,7 +141,7 @@ func (r *rig) abreast(ctx context.Context, s scenario, peers []*peer, c course) 
 			k = (k + n) % len(up)
 			result, err := r.turn(ctx, up[k], do)
 			if err == nil && c.count != nil {
-				err = c.count(up[k], &result)
+				err = up[k].blame(ctx, c.count(up[k], &result))
 			}
 			if err != nil {
 				return nil, err
@@ -185,7 +185,7 @@ func (r *rig) turn(ctx context.Context, i *instance, do work) (load.Result, erro
 	}
 	for _, p := range running {
 		if err := p.Resume(); err != nil {
-			return load.Result{}, err
+			return load.Result{}, i.blame(ctx, err)
 		}
 	}
 	result, err := do(ctx, i)

@@ -22,13 +22,16 @@ import (
 	"verigate/benchmarks/pinned"
 )
 
+// vegetaPath is what a vegeta says of itself whose flags and results are known here.
+const vegetaPath = "github.com/tsenart/vegeta/v12"
+
 // vegetaName is who calls: an attack has one certificate.
 const vegetaName = "client-vegeta"
 
-// A turn of vegeta: in the lead it starts, and its workers begin, which must not be in what
-// is measured. It would end by itself if the rig could not end it.
+// A turn of vegeta: in the lead it starts, and each of its workers ends a first operation,
+// which must not be in what is measured. It would end by itself if the rig could not end it.
 const (
-	attackLead  = 600 * time.Millisecond
+	attackLead  = 500 * time.Millisecond // at least
 	attackSlice = time.Second
 	attackMost  = 20 * time.Second
 )
@@ -46,16 +49,19 @@ func (r *rig) findVegeta() (version string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("-vegeta: %w", err)
 	}
-	return fmt.Sprintf("vegeta is %s, built by %s: X25519 is the key share that it sends, %d workers; its slices are of %v, %v after its start, and all its connections are of one client.",
-		built.Main.Version, built.GoVersion, closedWorkers, attackSlice, attackLead), nil
+	if built.Path != vegetaPath {
+		return "", fmt.Errorf("-vegeta: %s is %s, want %s; make bench-peers builds one", r.vegeta, built.Path, vegetaPath)
+	}
+	return fmt.Sprintf("vegeta is %s, built by %s: X25519 is the key share that it sends, %d workers; its slices are of %v, and all its connections are of one client.",
+		built.Main.Version, built.GoVersion, closedWorkers, attackSlice), nil
 }
 
 // attacks is the course of vegeta: closed loops, one for each slice.
 func (r *rig) attacks(kind load.Kind) course {
 	c := course{count: func(i *instance, result *load.Result) error { return countAttack(result, i.results(), i.noCaller) }}
-	for n := range max(1, int(math.Round(r.span.Seconds()/attackSlice.Seconds()))) {
+	for range max(1, int(math.Round(r.span.Seconds()/attackSlice.Seconds()))) {
 		c.slices = append(c.slices, func(ctx context.Context, i *instance) (load.Result, error) {
-			return r.attack(ctx, i, kind, n)
+			return r.attack(ctx, i, kind)
 		})
 	}
 	return c
@@ -64,9 +70,10 @@ func (r *rig) attacks(kind load.Kind) course {
 // results is where vegeta leaves them.
 func (s site) results() string { return filepath.Join(s.dir, "vegeta.results") }
 
-// attack is one turn of vegeta, the nth against an instance.
-func (r *rig) attack(ctx context.Context, i *instance, kind load.Kind, n int) (result load.Result, err error) {
-	c, err := i.attackBy(r.vegeta, r.caller.Root, r.caller.Certificate, r.caller.Key, kind, n)
+// attack is one turn of vegeta.
+func (r *rig) attack(ctx context.Context, i *instance, kind load.Kind) (result load.Result, err error) {
+	r.attacked++
+	c, err := i.attackBy(r.vegeta, r.caller.Root, r.caller.Certificate, r.caller.Key, kind, r.attacked)
 	if err != nil {
 		return load.Result{}, err
 	}
@@ -81,17 +88,18 @@ func (r *rig) attack(ctx context.Context, i *instance, kind load.Kind, n int) (r
 		return load.Result{}, fmt.Errorf("vegeta: %w", err)
 	}
 	result, err = r.observe(ctx, i, attack)
-	attack.Stop(attackMost) // which it heeds when what is under way has ended
-	if err == nil && !attack.ProcessState.Success() {
-		err = errors.New(attack.ProcessState.String())
-	}
 	if err != nil {
-		return load.Result{}, fmt.Errorf("vegeta: %w\n%s", err, tail(said.Name()))
+		attack.Stop(0)
+		return load.Result{}, fmt.Errorf("vegeta: %w; it ended with %v\n%s", err, attack.ProcessState, tail(said.Name()))
+	}
+	attack.Stop(attackMost) // which it heeds when what is under way has ended
+	if !attack.ProcessState.Success() {
+		return load.Result{}, fmt.Errorf("vegeta: it ended with %v\n%s", attack.ProcessState, tail(said.Name()))
 	}
 	return result, nil
 }
 
-// attackBy is how vegeta is called. It goes on until it is stopped.
+// attackBy is how vegeta is called, the nth time. It goes on until it is stopped.
 func (s site) attackBy(vegeta, root, certificate, key string, kind load.Kind, n int) (*exec.Cmd, error) {
 	_, port, err := net.SplitHostPort(s.address)
 	if err != nil {
@@ -103,7 +111,7 @@ func (s site) attackBy(vegeta, root, certificate, key string, kind load.Kind, n 
 	}
 	c := exec.Command(vegeta, "attack", "-targets", targets, "-output", s.results(),
 		"-root-certs", root, "-cert", certificate, "-key", key, "-connect-to", "localhost:"+port+":"+s.address,
-		// Ports of the turn before are not free yet.
+		// Ports of the turns before may not be free yet.
 		"-laddr", fmt.Sprintf("127.0.2.%d", 1+n%250),
 		"-rate", "0", "-workers", strconv.Itoa(closedWorkers), "-max-workers", strconv.Itoa(closedWorkers),
 		"-duration", attackMost.String(), "-max-body", "0", "-http2=false",
@@ -115,7 +123,7 @@ func (s site) attackBy(vegeta, root, certificate, key string, kind load.Kind, n 
 
 // observe measures the slice of an attack that is under way.
 func (r *rig) observe(ctx context.Context, i *instance, attack *pinned.Process) (load.Result, error) {
-	if err := rest(ctx, attackLead); err != nil {
+	if err := awaitWorkers(ctx, i.results()); err != nil {
 		return load.Result{}, err
 	}
 	p := r.job(i, load.Job{}).Processes
@@ -130,6 +138,30 @@ func (r *rig) observe(ctx context.Context, i *instance, attack *pinned.Process) 
 	return finish()
 }
 
+// awaitWorkers returns when the lead is over and each worker has ended its first operation.
+func awaitWorkers(ctx context.Context, file string) error {
+	begun := 0
+	for wait := attackLead; wait < attackMost/2; wait += attackLead {
+		if err := rest(ctx, attackLead); err != nil {
+			return err
+		}
+		begun = 0
+		err := eachHit(file, func(h *hit) (enough bool) {
+			if h.Seq < closedWorkers {
+				begun++
+			}
+			return begun == closedWorkers
+		})
+		if begun == closedWorkers {
+			return nil
+		}
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // vegeta is writing
+			return err
+		}
+	}
+	return fmt.Errorf("only %d of %d workers have ended their first operation after %v", begun, closedWorkers, attackMost/2)
+}
+
 // hit is what vegeta writes of each operation, as far as it matters here.
 type hit struct {
 	Seq       uint64
@@ -141,14 +173,47 @@ type hit struct {
 }
 
 // countAttack adds to a result the operations of a file that ended while it was measured.
+// That there are none is an error, as is a worker whose first is among them.
 func countAttack(result *load.Result, file string, noCaller bool) error {
+	until := result.Began.Add(result.Wall)
+	late := false
+	err := eachHit(file, func(h *hit) (enough bool) {
+		end := h.Timestamp.Add(h.Latency)
+		if end.Before(result.Began) {
+			return false
+		}
+		late = late || h.Seq < closedWorkers
+		if !end.Before(until) {
+			return false
+		}
+		if err := h.judge(noCaller); err != nil {
+			result.Failures++
+			result.Failure = err.Error()
+		} else {
+			result.Operations++
+		}
+		return false
+	})
+	switch {
+	case err != nil:
+		return err
+	case late:
+		return errors.New("vegeta: a worker was still at its first operation when the slice began")
+	case result.Operations+result.Failures == 0:
+		return errors.New("vegeta: no operation ended in the slice")
+	}
+	return nil
+}
+
+// eachHit calls f for each operation of a file, in the order in which they ended, until it
+// has enough.
+func eachHit(file string, f func(*hit) (enough bool)) error {
 	in, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	hits := gob.NewDecoder(bufio.NewReader(in))
-	until := result.Began.Add(result.Wall)
 	for {
 		var h hit // anew: gob leaves out what is zero
 		if err := hits.Decode(&h); err == io.EOF {
@@ -156,18 +221,8 @@ func countAttack(result *load.Result, file string, noCaller bool) error {
 		} else if err != nil {
 			return fmt.Errorf("vegeta's results: %w", err)
 		}
-		end := h.Timestamp.Add(h.Latency)
-		if end.Before(result.Began) || !end.Before(until) {
-			continue
-		}
-		if h.Seq < closedWorkers {
-			return fmt.Errorf("vegeta's workers were still beginning %v after its start: operation %d ended then", attackLead, h.Seq)
-		}
-		if err := h.judge(noCaller); err != nil {
-			result.Failures++
-			result.Failure = err.Error()
-		} else {
-			result.Operations++
+		if f(&h) {
+			return nil
 		}
 	}
 }

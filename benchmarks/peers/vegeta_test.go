@@ -6,12 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,9 +77,12 @@ func TestVegetaDoesWhatItIsCalledFor(t *testing.T) {
 		seen := listen(t, server, enough)
 		s := site{dir: t.TempDir(), address: seen.address}
 		began := time.Now()
-		c, err := s.attackBy(path, caller.Root, caller.Certificate, caller.Key, kind, 0)
+		c, err := s.attackBy(path, caller.Root, caller.Certificate, caller.Key, kind, 1)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !slices.Contains(c.Env, "GODEBUG=tlsmlkem=0") { // this vegeta's go.mod implies it
+			t.Errorf("%s: vegeta's environment lets Go offer X25519MLKEM768", kind)
 		}
 		cores, err := pinned.Cores()
 		if err != nil {
@@ -87,7 +92,11 @@ func TestVegetaDoesWhatItIsCalledFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		<-seen.enough
+		select {
+		case <-seen.enough:
+		case <-time.After(attackMost):
+			t.Errorf("%s: %d requests came in %v, want %d", kind, seen.requests.Load(), attackMost, enough)
+		}
 		attack.Stop(attackMost)
 		if !attack.ProcessState.Success() {
 			t.Errorf("%s: stopped, vegeta ends with %v", kind, attack.ProcessState)
@@ -104,7 +113,7 @@ func TestVegetaDoesWhatItIsCalledFor(t *testing.T) {
 			t.Errorf("%s: %s", kind, *wrong)
 		}
 		result := load.Result{Began: began, Wall: time.Since(began)}
-		if err := countAttack(&result, s.results(), false); err == nil || !strings.Contains(err.Error(), "still beginning") {
+		if err := countAttack(&result, s.results(), false); err == nil || !strings.Contains(err.Error(), "first operation") {
 			t.Errorf("%s: countAttack() = %v from the first operation on, want an error", kind, err)
 		}
 	}
@@ -211,17 +220,19 @@ func TestAttacksAreCounted(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "results")
 		write(t, file, hit{Seq: closedWorkers, Code: tt.code, Timestamp: began.Add(tt.due), Latency: tt.latency, Error: tt.failed, Headers: tt.header})
 		result := load.Result{Began: began, Wall: time.Second}
-		if err := countAttack(&result, file, tt.noCaller); err != nil {
-			t.Errorf("%s: %v", tt.claim, err)
+		if err := countAttack(&result, file, tt.noCaller); (err == nil) != (tt.operations+tt.failures > 0) {
+			t.Errorf("%s: countAttack() = %v; want an error if nothing ended in the slice", tt.claim, err)
 		}
 		if result.Operations != tt.operations || result.Failures != tt.failures || (result.Failure != "") != (tt.failures > 0) {
 			t.Errorf("%s: %d operations, %d failures (%s); want %d, %d", tt.claim, result.Operations, result.Failures, result.Failure, tt.operations, tt.failures)
 		}
 	}
 	file := filepath.Join(t.TempDir(), "results")
-	write(t, file, hit{Seq: closedWorkers - 1, Code: 200, Timestamp: began, Headers: right})
-	if err := countAttack(&load.Result{Began: began, Wall: time.Second}, file, false); err == nil {
-		t.Error("countAttack() accepts a slice in which a worker began")
+	for _, end := range []time.Duration{0, time.Hour} {
+		write(t, file, hit{Seq: closedWorkers, Code: 200, Timestamp: began, Headers: right}, hit{Seq: closedWorkers - 1, Code: 200, Timestamp: began.Add(end), Headers: right})
+		if err := countAttack(&load.Result{Began: began, Wall: time.Second}, file, false); err == nil || !strings.Contains(err.Error(), "first operation") {
+			t.Errorf("countAttack() = %v where a worker's first operation ended %v after the begin of the slice, want an error", err, end)
+		}
 	}
 	whole, err := os.ReadFile(file)
 	if err != nil {
@@ -230,8 +241,8 @@ func TestAttacksAreCounted(t *testing.T) {
 	if err := os.WriteFile(file, whole[:len(whole)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := countAttack(&load.Result{Began: began.Add(time.Hour), Wall: time.Second}, file, false); err == nil {
-		t.Error("countAttack() accepts half a file")
+	if err := eachHit(file, func(*hit) bool { return false }); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("eachHit() = %v for half a file, want %v", err, io.ErrUnexpectedEOF)
 	}
 }
 
@@ -278,10 +289,16 @@ func TestWhoResumesNothingIsNotAttacked(t *testing.T) {
 
 func TestVegetaThatIsNotThereIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
-	var said bytes.Buffer
-	o := brief(t, &said)
-	o.vegeta = filepath.Join(t.TempDir(), "vegeta")
-	if err := compare(t.Context(), o); err == nil || !strings.Contains(err.Error(), "-vegeta: ") || strings.Contains(said.String(), "handshake_cached") {
-		t.Errorf("compare() = %v after %q, want an error that names the flag, before anything is measured", err, said.String())
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(t.TempDir(), "vegeta"), "Makefile", own} {
+		var said bytes.Buffer
+		o := brief(t, &said)
+		o.vegeta = path
+		if err := compare(t.Context(), o); err == nil || !strings.Contains(err.Error(), "-vegeta: ") || said.Len() > 0 {
+			t.Errorf("compare() = %v after %q for %s, want an error that names the flag, at once", err, said.String(), path)
+		}
 	}
 }
