@@ -103,7 +103,7 @@ func parse(arguments []string) (options, error) {
 	f.IntVar(&o.tries, "tries", 3, "how often a measurement is made that was disturbed, at most: others used the peer's core, or the machine took it away")
 	f.StringVar(&o.vegeta, "vegeta", "", "path of vegeta, version 12, for the scenarios that it plays (default: they are left out)")
 	f.BoolVar(&o.occupied, "occupied", false,
-		"a busy loop shares the peer's core, so that the generator is never what the peer waits for; only for "+strings.Join(steadyNames(), ", "))
+		"a busy loop shares the peer's core, so that the peer waits less for the generator, or never; without -scenarios, and at most, these: "+strings.Join(steadyNames(), ", "))
 	f.BoolVar(&o.quick, "quick", false,
 		"a look that takes some minutes: two short rounds of one try each, 500 and 1000 idle connections, and no verdicts")
 	if err := f.Parse(arguments); err != nil {

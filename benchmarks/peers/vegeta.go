@@ -25,6 +25,8 @@ import (
 // vegetaPath is what a vegeta says of itself whose flags and results are known here.
 const vegetaPath = "github.com/tsenart/vegeta/v12"
 
+const vegetaWanted = "want " + vegetaPath + ", which `make .cache/vegeta-v12.13.0` builds"
+
 // vegetaName is who calls: an attack has one certificate.
 const vegetaName = "client-vegeta"
 
@@ -43,14 +45,14 @@ func (r *rig) findVegeta() (version string, err error) {
 		r.vegeta, err = filepath.Abs(path) // it is started from other folders
 	}
 	if err != nil {
-		return "", fmt.Errorf("-vegeta: %w; make bench-peers builds one", err)
+		return "", fmt.Errorf("-vegeta: %w; %s", err, vegetaWanted)
 	}
 	built, err := buildinfo.ReadFile(r.vegeta)
 	if err != nil {
-		return "", fmt.Errorf("-vegeta: %w", err)
+		return "", fmt.Errorf("-vegeta: %w; %s", err, vegetaWanted)
 	}
 	if built.Path != vegetaPath {
-		return "", fmt.Errorf("-vegeta: %s is %s, want %s; make bench-peers builds one", r.vegeta, built.Path, vegetaPath)
+		return "", fmt.Errorf("-vegeta: %s is %s; %s", r.vegeta, built.Path, vegetaWanted)
 	}
 	return fmt.Sprintf("vegeta is %s, built by %s: X25519 is the key share that it sends, %d workers; its slices are of %v, and all its connections are of one client.",
 		built.Main.Version, built.GoVersion, closedWorkers, attackSlice), nil
