@@ -50,6 +50,11 @@ func TestMakeBuildsTheSameVegeta(t *testing.T) {
 	if !strings.Contains(string(makefile), "go install "+vegetaModule+"\n") {
 		t.Errorf("the Makefile does not build %s", vegetaModule)
 	}
+	_, target, _ := strings.Cut(vegetaWanted, "`make ")
+	target, _, _ = strings.Cut(target, "`")
+	if name, ok := strings.CutPrefix(target, ".cache/"); !ok || !strings.Contains(string(makefile), "$(CACHE)/"+name+"\n") {
+		t.Errorf("who has no vegeta is told to make %q, which the Makefile does not build", target)
+	}
 }
 
 // By what it is called with, vegeta keeps connections, shakes hands in full or resumes, by
