@@ -37,7 +37,7 @@ func (r *rig) describe() *report.Run {
 		Machine: report.ThisMachine(),
 		Targets: judged,
 		Notes: append(r.run.Notes,
-			fmt.Sprintf("%s keys, %d intermediates, %d distinct clients; TLS 1.3, X25519.", r.key, r.intermediates, r.clients),
+			fmt.Sprintf("%s keys, %d intermediates, %d distinct clients; TLS 1.3, %s.", r.key, r.intermediates, r.clients, r.group.name),
 			fmt.Sprintf("Peer on core %d, generator on core %d, backend on core %d; each measurement has a fresh process of the peer, after a warm-up; for CPU per operation, peers take turns in slices, of %v unless vegeta plays, and are stopped in between.",
 				r.cores.peer, r.cores.load, r.cores.backend, slice),
 			fmt.Sprintf("CPU per operation is of a closed loop of %d. ", closedWorkers)+paced,

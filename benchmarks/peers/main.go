@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -36,6 +37,7 @@ type options struct {
 	variants         []named           // other builds of the gateway
 	out              string
 	key              devpki.KeyType
+	group            group
 	intermediates    int
 	clients          int
 	rounds           int
@@ -91,6 +93,7 @@ func parse(arguments []string) (options, error) {
 	f.Func("variant", "NAME=PATH of another build of the gateway, to be measured beside it", collect(&o.variants))
 	f.StringVar(&o.out, "out", "build/bench-peers", "folder for run.json, run.md and run.html")
 	key := f.String("key", "p256", "type of all keys: p256 or rsa2048")
+	groupName := f.String("group", groups[0].name, "key exchange: "+strings.Join(groupNames(), ", "))
 	f.IntVar(&o.intermediates, "intermediates", 2, "CAs between root and leaf, 0 to 2")
 	f.IntVar(&o.clients, "clients", 100, "distinct client certificates that come back, 1 to 100000")
 	f.IntVar(&o.rounds, "rounds", 5, "how often everything is measured, in turns")
@@ -114,6 +117,11 @@ func parse(arguments []string) (options, error) {
 	}
 	o.peers, o.scenarios = split(*peers), split(*names)
 	o.key, o.span = devpki.KeyType(*key), time.Duration(*seconds*float64(time.Second))
+	i := slices.IndexFunc(groups, func(g group) bool { return g.name == *groupName })
+	if i < 0 {
+		return o, fmt.Errorf("-group %s: want one of %s", *groupName, strings.Join(groupNames(), ", "))
+	}
+	o.group = groups[i]
 	for _, text := range split(*connections) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
@@ -153,6 +161,8 @@ func (o *options) judge() error {
 	switch {
 	case o.key != devpki.P256 && o.key != devpki.RSA2048:
 		return fmt.Errorf("-key %s: want p256 or rsa2048", o.key)
+	case o.vegeta != "" && o.group.id != tls.X25519:
+		return fmt.Errorf("-group %s: vegeta sends a key share of X25519 only; leave out -vegeta", o.group.name)
 	case o.intermediates < 0 || o.intermediates > 2:
 		return fmt.Errorf("-intermediates %d: want 0, 1 or 2", o.intermediates)
 	case o.clients < 1 || o.clients > 100_000:

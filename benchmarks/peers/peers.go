@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,10 +11,9 @@ import (
 )
 
 // known are the peers that come with a configuration, in the order of columns. All
-// of them: TLS 1.3 only, client certificate required and its path verified, X25519
-// (the only group that the generator offers), tickets on, connections to the backend
-// kept, no limit on requests per connection, the caller in a header, each request
-// logged to a file.
+// of them: TLS 1.3 only, client certificate required and its path verified, the group
+// that the generator offers, tickets on, connections to the backend kept, no limit on
+// requests per connection, the caller in a header, each request logged to a file.
 var known = []*peer{
 	{
 		name:      "verigate",
@@ -94,7 +94,7 @@ http {
     ssl_certificate %[6]s;
     ssl_certificate_key %[7]s;
     ssl_protocols TLSv1.3;
-    ssl_ecdh_curve X25519;
+    ssl_ecdh_curve %[10]s;
     ssl_verify_client on;
     ssl_client_certificate %[8]s;
     ssl_verify_depth %[9]d;
@@ -118,7 +118,7 @@ func nginx(p *peer, s site) (*exec.Cmd, error) {
 		user = "user root;"
 	}
 	file, err := s.write("nginx.conf", fmt.Sprintf(nginxFile, s.connections, s.dir, user, s.backend, s.address,
-		s.pki.Certificate, s.pki.Key, s.pki.Root, s.depth+1))
+		s.pki.Certificate, s.pki.Key, s.pki.Root, s.depth+1, s.group.openssl))
 	return exec.Command(p.path, "-p", s.dir, "-e", filepath.Join(s.dir, "error.log"), "-c", file), err
 }
 
@@ -138,7 +138,7 @@ defaults
   timeout server 1h
   timeout http-keep-alive 1h
 frontend edge
-  bind %[2]s ssl crt %[3]s ca-file %[4]s verify required ssl-min-ver TLSv1.3 curves X25519 backlog 4096
+  bind %[2]s ssl crt %[3]s ca-file %[4]s verify required ssl-min-ver TLSv1.3 curves %[6]s backlog 4096
   http-request set-header X-Client-DN %%[ssl_c_s_dn(cn)]
   default_backend backend
 backend backend
@@ -146,7 +146,7 @@ backend backend
 `
 
 func haproxy(p *peer, s site) (*exec.Cmd, error) {
-	file, err := s.write("haproxy.cfg", fmt.Sprintf(haproxyFile, s.connections, s.address, s.pki.Both, s.pki.Root, s.backend))
+	file, err := s.write("haproxy.cfg", fmt.Sprintf(haproxyFile, s.connections, s.address, s.pki.Both, s.pki.Root, s.backend, s.group.openssl))
 	return exec.Command(p.path, "-db", "-f", file), err
 }
 
@@ -168,7 +168,7 @@ https://localhost:%[2]s {
 	log
 	tls %[3]s %[4]s {
 		protocols tls1.3
-		curves x25519
+		curves %[7]s
 		client_auth {
 			mode require_and_verify
 			trust_pool file %[5]s
@@ -186,7 +186,8 @@ https://localhost:%[2]s {
 
 func caddy(p *peer, s site) (*exec.Cmd, error) {
 	_, port, _ := strings.Cut(s.address, ":")
-	file, err := s.write("Caddyfile", fmt.Sprintf(caddyFile, s.dir, port, s.pki.Certificate, s.pki.Key, s.pki.Root, s.backend))
+	file, err := s.write("Caddyfile", fmt.Sprintf(caddyFile, s.dir, port, s.pki.Certificate, s.pki.Key, s.pki.Root, s.backend,
+		strings.ToLower(s.group.name)))
 	c := exec.Command(p.path, "run", "--config", file, "--adapter", "caddyfile")
 	c.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
 	return c, err
@@ -197,6 +198,27 @@ func ghostunnel(p *peer, s site) (*exec.Cmd, error) {
 		"--key", s.pki.Key, "--cacert", s.pki.Root, "--allow-all"), nil
 }
 
+// group is a key exchange that a run can be of.
+type group struct {
+	name    string // in the IANA registry "TLS Supported Groups", as the gateway's tls_groups have it
+	openssl string // what all versions of OpenSSL that have it call it
+	id      tls.CurveID
+}
+
+// groups are those that the gateway admits by default.
+var groups = []group{
+	{"x25519", "X25519", tls.X25519},
+	{"secp256r1", "P-256", tls.CurveP256},
+	{"X25519MLKEM768", "X25519MLKEM768", tls.X25519MLKEM768},
+}
+
+func groupNames() (names []string) {
+	for _, g := range groups {
+		names = append(names, g.name)
+	}
+	return names
+}
+
 // script is a peer that the user brings: a program that is told by its environment
 // what the others are told by their configurations. It stays in the foreground and
 // ends on SIGTERM.
@@ -205,6 +227,6 @@ func script(p *peer, s site) (*exec.Cmd, error) {
 	c.Dir = s.dir
 	c.Env = append(os.Environ(),
 		"LISTEN="+s.address, "BACKEND="+s.backend, "ROOT="+s.pki.Root, "CERTIFICATE="+s.pki.Certificate, "KEY="+s.pki.Key,
-		"CERTIFICATE_AND_KEY="+s.pki.Both, "VERIFY_DEPTH="+strconv.Itoa(s.depth+1), "IDENTITY_HEADER=X-Client-DN")
+		"CERTIFICATE_AND_KEY="+s.pki.Both, "VERIFY_DEPTH="+strconv.Itoa(s.depth+1), "IDENTITY_HEADER=X-Client-DN", "GROUP="+s.group.openssl)
 	return c, nil
 }

@@ -218,6 +218,7 @@ func (r *rig) stop() {
 // job fills in what is the same for all jobs against an instance.
 func (r *rig) job(i *instance, j load.Job) load.Job {
 	j.Target, j.Leaf, j.NoCaller = i.address, i.pki.Leaf, i.noCaller
+	j.Group = r.group.id
 	j.Peer, j.Core, j.Beside = i.Pid(), r.cores.peer, r.beside
 	if r.occupant != nil {
 		j.Occupants = []int{r.occupant.Pid()}

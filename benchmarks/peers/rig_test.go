@@ -23,7 +23,7 @@ func brief(t *testing.T, show *bytes.Buffer) options {
 	t.Helper()
 	return options{
 		paths: map[string]string{}, peers: []string{"verigate", "nginx", "haproxy"}, out: t.TempDir(), scratch: t.TempDir(), show: show,
-		key: devpki.P256, intermediates: 2, clients: 10, rounds: 1, memoryRounds: 1, connections: []int{20, 40},
+		key: devpki.P256, group: groups[0], intermediates: 2, clients: 10, rounds: 1, memoryRounds: 1, connections: []int{20, 40},
 		span: 100 * time.Millisecond, warmUp: 50 * time.Millisecond, settle: 50 * time.Millisecond,
 		sockets: 8, patience: 400 * time.Millisecond, tries: 1,
 	}
@@ -107,6 +107,35 @@ func TestPeerOfOnesOwn(t *testing.T) {
 	}
 	if len(run.Measurements) != 1 || run.Measurements[0].Subject != "mine" || run.Measurements[0].Operations == 0 {
 		t.Errorf("measurements are %+v, want one of the script", run.Measurements)
+	}
+}
+
+// TestAnotherGroup: the generator offers no other, so whoever answers has it.
+func TestAnotherGroup(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	o := brief(t, &said)
+	script, err := filepath.Abs("testdata/peer.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.group, o.scenarios = groups[1], []string{"handshake_resumed"}
+	o.scripts = []named{{"mine", script}}
+	o.peers = append(o.peers, "mine")
+	if err := compare(t.Context(), o); err != nil {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	run, err := report.Read(filepath.Join(o.out, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range run.Measurements {
+		if m.Operations == 0 || m.Failures != 0 {
+			t.Errorf("%s: %d operations, %d failures with secp256r1", m.Subject, m.Operations, m.Failures)
+		}
+	}
+	if len(run.Measurements) != len(o.peers) || !strings.Contains(strings.Join(run.Notes, "\n"), "TLS 1.3, secp256r1.") {
+		t.Errorf("there are %d measurements and the notes %q; want one for each of %q, and the group in the notes", len(run.Measurements), run.Notes, o.peers)
 	}
 }
 
@@ -339,7 +368,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, flags := range []string{
 		"-key p384", "-intermediates 3", "-clients 0", "-clients 100001", "-rounds 0", "-seconds 0", "-connections 5000,10",
 		"-connections many", "-scenarios handshakes", "-sockets 0", "-nice 11", "-peer mine", "extra",
-		"-scenarios vegeta_handshake", "-occupied -scenarios idle", "-occupied -scenarios keepalive_1k,goodput",
+		"-scenarios vegeta_handshake", "-group x448", "-group secp256r1 -vegeta /b", "-occupied -scenarios idle", "-occupied -scenarios keepalive_1k,goodput",
 		"-peer nginx=/b", "-variant verigate=/b", "-peer a=/b -peer a=/c", "-peer a=/b -variant a=/c",
 	} {
 		if _, err := parse(strings.Fields(flags)); err == nil {

@@ -27,6 +27,7 @@ type site struct {
 	address string // to listen at
 	backend string // to forward to
 	pki     pki.Files
+	group   group
 	depth   int // intermediates in a client's chain
 	// connections is how many there may be, for peers that have to be told.
 	connections int
@@ -58,7 +59,7 @@ type instance struct {
 // launch configures a peer anew, starts it and waits until it listens.
 func (r *rig) launch(p *peer, files pki.Files) (_ *instance, err error) {
 	r.launched++
-	s := site{dir: filepath.Join(r.dir, fmt.Sprintf("%s-%d", p.name, r.launched)), backend: r.backend, pki: files, depth: r.intermediates,
+	s := site{dir: filepath.Join(r.dir, fmt.Sprintf("%s-%d", p.name, r.launched)), backend: r.backend, pki: files, group: r.group, depth: r.intermediates,
 		connections: max(minConnections, slices.Max(r.connections)) + spareDescriptors}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,7 +39,7 @@ func newClient(job Job, clients []pki.Client) *client {
 	c.requests.close = fmt.Appendf(nil, head+"Connection: close\r\n\r\n", job.Path)
 	c.base = &tls.Config{
 		MinVersion:       tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{tls.X25519},
+		CurvePreferences: []tls.CurveID{cmp.Or(job.Group, tls.X25519)},
 		ServerName:       "localhost",
 		// The server is known by the octets of its certificate: nothing is cheaper,
 		// and the generator must not be what is measured.

@@ -8,6 +8,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"time"
 
 	"verigate/benchmarks/report"
@@ -29,8 +30,9 @@ const (
 // Job is what the generator is asked to do.
 type Job struct {
 	Kind   Kind
-	Target string // address of the peer
-	Leaf   []byte // the certificate, in DER, that the peer has to show
+	Target string      // address of the peer
+	Leaf   []byte      // the certificate, in DER, that the peer has to show
+	Group  tls.CurveID // the only one that clients offer; X25519 by default
 
 	Identities  string // file of [pki.Set.Write]
 	First, Last int    // which of them; Last is exclusive, and 0 is all

@@ -198,6 +198,28 @@ func TestFullHandshakeIsNoResumption(t *testing.T) {
 	}
 }
 
+// TestOneGroupIsOffered: a server that has another one only is not reached.
+func TestOneGroupIsOffered(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		group, server tls.CurveID
+		agree         bool
+	}{
+		{0, tls.X25519, true},
+		{0, tls.CurveP256, false},
+		{tls.CurveP256, tls.CurveP256, true},
+		{tls.CurveP256, tls.X25519, false},
+		{tls.X25519MLKEM768, tls.X25519, false},
+	} {
+		job := serve(t, 1, &tls.Config{CurvePreferences: []tls.CurveID{tt.server}}, nil).job(Handshake)
+		job.Group, job.First, job.Last, job.Once, job.Duration = tt.group, 0, 1, true, time.Minute
+		var g Generator
+		if r := g.Play(t.Context(), job); r.Error != "" || (r.Operations == 1) != tt.agree || (r.Failures == 1) == tt.agree {
+			t.Errorf("a client of %v at a server of %v: Play() = %+v, want agreement: %v", tt.group, tt.server, r, tt.agree)
+		}
+	}
+}
+
 func TestIdentitiesAreUsedOnce(t *testing.T) {
 	t.Parallel()
 	seen := map[string]int{}

@@ -17,7 +17,7 @@ defaults
   timeout client 1h
   timeout server 1h
 frontend edge
-  bind $LISTEN ssl crt $CERTIFICATE_AND_KEY ca-file $ROOT verify required ssl-min-ver TLSv1.3 curves X25519
+  bind $LISTEN ssl crt $CERTIFICATE_AND_KEY ca-file $ROOT verify required ssl-min-ver TLSv1.3 curves $GROUP
   http-request set-header $IDENTITY_HEADER %[ssl_c_s_dn(cn)]
   default_backend backend
 backend backend
