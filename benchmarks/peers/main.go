@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -104,7 +103,7 @@ func parse(arguments []string) (options, error) {
 	f.IntVar(&o.sockets, "sockets", 512, "sockets of the flood")
 	f.IntVar(&o.niceness, "nice", 0, "niceness of peers and generators: below 0, for root, if others use this machine as well")
 	f.IntVar(&o.tries, "tries", 3, "how often a measurement is made that was disturbed, at most: others used the peer's core, or the machine took it away")
-	f.StringVar(&o.vegeta, "vegeta", "", "path of vegeta, version 12, for the scenarios that it plays (default: they are left out)")
+	f.StringVar(&o.vegeta, "vegeta", "", "path of vegeta, version 12, for the scenarios that it plays (default: they are left out, as with any -group but x25519)")
 	f.BoolVar(&o.occupied, "occupied", false,
 		"a busy loop shares the peer's core, so that the peer waits less for the generator, or never; without -scenarios, and at most, these: "+strings.Join(steadyNames(), ", "))
 	f.BoolVar(&o.quick, "quick", false,
@@ -161,8 +160,6 @@ func (o *options) judge() error {
 	switch {
 	case o.key != devpki.P256 && o.key != devpki.RSA2048:
 		return fmt.Errorf("-key %s: want p256 or rsa2048", o.key)
-	case o.vegeta != "" && o.group.id != tls.X25519:
-		return fmt.Errorf("-group %s: vegeta sends a key share of X25519 only; leave out -vegeta", o.group.name)
 	case o.intermediates < 0 || o.intermediates > 2:
 		return fmt.Errorf("-intermediates %d: want 0, 1 or 2", o.intermediates)
 	case o.clients < 1 || o.clients > 100_000:
@@ -179,13 +176,17 @@ func (o *options) judge() error {
 		return errors.New("-sockets: at least one")
 	}
 	for _, name := range o.scenarios {
-		if !slices.Contains(scenarioNames(), name) {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+		if i < 0 {
 			return fmt.Errorf("-scenarios: there is no %q; there are %s", name, strings.Join(scenarioNames(), ", "))
 		}
-		if o.vegeta == "" && strings.HasPrefix(name, byVegeta) {
+		if o.vegeta == "" && scenarios[i].vegeta() {
 			return fmt.Errorf("-scenarios: %s needs vegeta: give its path with -vegeta", name)
 		}
-		if o.occupied && !slices.Contains(steadyNames(), name) {
+		if o.group.id != vegetaGroup && scenarios[i].vegeta() {
+			return fmt.Errorf("-scenarios: %s needs -group x25519: vegeta sends no other key share", name)
+		}
+		if o.occupied && !scenarios[i].steady() {
 			return fmt.Errorf("-occupied: %s needs a core of its own; leave it out, or measure it without -occupied", name)
 		}
 	}
@@ -198,7 +199,7 @@ func (o *options) includes(s scenario) bool {
 	if len(o.scenarios) > 0 {
 		return slices.Contains(o.scenarios, s.name)
 	}
-	return (o.vegeta != "" || !s.vegeta()) && (!o.occupied || s.steady())
+	return (!s.vegeta() || o.vegeta != "" && o.group.id == vegetaGroup) && (!o.occupied || s.steady())
 }
 
 // judgeNames refuses names by which two peers could not be told apart.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -196,27 +195,6 @@ func caddy(p *peer, s site) (*exec.Cmd, error) {
 func ghostunnel(p *peer, s site) (*exec.Cmd, error) {
 	return exec.Command(p.path, "server", "--listen", s.address, "--target", s.backend, "--cert", s.pki.Certificate,
 		"--key", s.pki.Key, "--cacert", s.pki.Root, "--allow-all"), nil
-}
-
-// group is a key exchange that a run can be of.
-type group struct {
-	name    string // in the IANA registry "TLS Supported Groups", as the gateway's tls_groups have it
-	openssl string // what all versions of OpenSSL that have it call it
-	id      tls.CurveID
-}
-
-// groups are those that the gateway admits by default.
-var groups = []group{
-	{"x25519", "X25519", tls.X25519},
-	{"secp256r1", "P-256", tls.CurveP256},
-	{"X25519MLKEM768", "X25519MLKEM768", tls.X25519MLKEM768},
-}
-
-func groupNames() (names []string) {
-	for _, g := range groups {
-		names = append(names, g.name)
-	}
-	return names
 }
 
 // script is a peer that the user brings: a program that is told by its environment

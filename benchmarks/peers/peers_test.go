@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestConfigurations(t *testing.T) {
 	t.Parallel()
 	for peer, name := range map[string]string{"verigate": "gateway.yaml", "nginx": "nginx.conf", "haproxy": "haproxy.cfg", "caddy": "Caddyfile"} {
-		s := site{dir: t.TempDir(), address: "127.0.0.1:8443", backend: "127.0.0.1:8080", group: groups[0], depth: 2, connections: 16200,
+		s := site{dir: t.TempDir(), address: "127.0.0.1:8443", backend: "127.0.0.1:8080", group: groups[2], depth: 2, connections: 16200,
 			pki: pki.Files{Root: "/pki/root.pem", Certificate: "/pki/server.pem", Key: "/pki/server.key", Both: "/pki/server-both.pem"}}
 		for _, p := range candidates(options{}) {
 			if p.name != peer {

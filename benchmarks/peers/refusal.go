@@ -45,7 +45,7 @@ func (r *rig) refuse(ctx context.Context) error {
 		err := r.visit(ctx, p, r.server, func(i *instance) error {
 			// Without this, a control that cannot reach the peer would praise it.
 			if served, err := i.serves(ctx, known); !served {
-				return errors.Join(errors.New("it does not answer a client of the root"), err)
+				return errors.Join(fmt.Errorf("it does not answer a client of the root whose only group is %s", r.group.name), err)
 			}
 			for who, certificate := range map[string]*tls.Certificate{
 				"whose certificate is of another CA": stranger,
@@ -90,6 +90,7 @@ func (i *instance) serves(ctx context.Context, certificate *tls.Certificate) (bo
 	defer cancel()
 	dialer := tls.Dialer{Config: &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: "localhost", RootCAs: roots,
+		CurvePreferences: []tls.CurveID{i.group.id},
 		// Shown even to a peer that says it wants those of another CA.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil },
 	}}

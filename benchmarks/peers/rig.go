@@ -246,6 +246,9 @@ func (r *rig) turns(round int) []*peer {
 
 // keep adds a measurement and shows it.
 func (r *rig) keep(m report.Measurement) {
+	if r.group.id != groups[0].id { // as with the core, results from before that label stay comparable
+		m.Point["group"] = r.group.name
+	}
 	r.run.Measurements = append(r.run.Measurements, m)
 	var b strings.Builder
 	fmt.Fprintf(&b, "  round %d  %-10s", m.Round, m.Subject)

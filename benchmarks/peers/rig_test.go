@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,20 @@ func brief(t *testing.T, show *bytes.Buffer) options {
 	}
 }
 
+// compared is the report of a run that went well and left nothing behind.
+func compared(t *testing.T, o options) *report.Run {
+	t.Helper()
+	if err := compare(t.Context(), o); err != nil {
+		t.Fatalf("%v\n%s", err, o.show)
+	}
+	nothingLeft(t, o.scratch)
+	run, err := report.Read(filepath.Join(o.out, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
 // TestEveryScenarioMeasuresEveryPeer is the whole comparison in small: it needs nginx
 // and HAProxy (./.ci/setup installs them).
 func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
@@ -36,14 +51,7 @@ func TestEveryScenarioMeasuresEveryPeer(t *testing.T) {
 	var said bytes.Buffer
 	o := brief(t, &said)
 	o.vegeta = vegeta(t)
-	if err := compare(t.Context(), o); err != nil {
-		t.Fatalf("%v\n%s", err, said.String())
-	}
-	nothingLeft(t, o.scratch)
-	run, err := report.Read(filepath.Join(o.out, "run.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := compared(t, o)
 	points := map[string]int{"idle": 4, "flood": 2, "newcomers": 2, "goodput": 3} // 1 for all others
 	for _, s := range scenarios {
 		for _, peer := range []string{"verigate", "nginx", "haproxy"} {
@@ -98,13 +106,7 @@ func TestPeerOfOnesOwn(t *testing.T) {
 	}
 	o.peers, o.scripts, o.scenarios = []string{"mine"}, []named{{"mine", script}}, []string{"keepalive_1k"}
 	o.key, o.intermediates = devpki.RSA2048, 1
-	if err := compare(t.Context(), o); err != nil {
-		t.Fatalf("%v\n%s", err, said.String())
-	}
-	run, err := report.Read(filepath.Join(o.out, "run.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := compared(t, o)
 	if len(run.Measurements) != 1 || run.Measurements[0].Subject != "mine" || run.Measurements[0].Operations == 0 {
 		t.Errorf("measurements are %+v, want one of the script", run.Measurements)
 	}
@@ -113,29 +115,30 @@ func TestPeerOfOnesOwn(t *testing.T) {
 // TestAnotherGroup: the generator offers no other, so whoever answers has it.
 func TestAnotherGroup(t *testing.T) {
 	t.Parallel()
-	var said bytes.Buffer
-	o := brief(t, &said)
 	script, err := filepath.Abs("testdata/peer.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.group, o.scenarios = groups[1], []string{"handshake_resumed"}
-	o.scripts = []named{{"mine", script}}
-	o.peers = append(o.peers, "mine")
-	if err := compare(t.Context(), o); err != nil {
-		t.Fatalf("%v\n%s", err, said.String())
-	}
-	run, err := report.Read(filepath.Join(o.out, "run.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range run.Measurements {
-		if m.Operations == 0 || m.Failures != 0 {
-			t.Errorf("%s: %d operations, %d failures with secp256r1", m.Subject, m.Operations, m.Failures)
+	for _, tt := range []struct {
+		group   group
+		peers   []string
+		scripts []named
+	}{
+		{groups[1], []string{"verigate", "nginx", "haproxy", "mine"}, []named{{"mine", script}}},
+		{groups[2], []string{"verigate"}, nil}, // Debian's OpenSSL does not have it
+	} {
+		var said bytes.Buffer
+		o := brief(t, &said)
+		o.group, o.peers, o.scripts, o.scenarios = tt.group, tt.peers, tt.scripts, []string{"handshake_resumed"}
+		run := compared(t, o)
+		for _, m := range run.Measurements {
+			if m.Operations == 0 || m.Failures != 0 || m.Point["group"] != o.group.name {
+				t.Errorf("%s with %s: %d operations, %d failures, at %v", m.Subject, o.group.name, m.Operations, m.Failures, m.Point)
+			}
 		}
-	}
-	if len(run.Measurements) != len(o.peers) || !strings.Contains(strings.Join(run.Notes, "\n"), "TLS 1.3, secp256r1.") {
-		t.Errorf("there are %d measurements and the notes %q; want one for each of %q, and the group in the notes", len(run.Measurements), run.Notes, o.peers)
+		if len(run.Measurements) != len(tt.peers) {
+			t.Errorf("there are %d measurements, want one for each of %q", len(run.Measurements), tt.peers)
+		}
 	}
 }
 
@@ -189,28 +192,31 @@ func TestInterruptLeavesNobodyStopped(t *testing.T) {
 	nothingLeft(t, o.scratch)
 }
 
-// TestPeerThatServesAnybodyIsRefused: who verifies no certificates is not measured.
-func TestPeerThatServesAnybodyIsRefused(t *testing.T) {
+// TestWhoIsNoPeerIsRefused: who verifies no certificates is not measured, and who has
+// another key exchange is named before anything is.
+func TestWhoIsNoPeerIsRefused(t *testing.T) {
 	t.Parallel()
 	good, err := os.ReadFile("testdata/peer.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for verify, want := range map[string]string{
-		"verify optional":                    "mine: it answers a client without a certificate: verify client certificates",
-		"verify optional crt-ignore-err all": "mine: it answers a client",
-		"verify none":                        "mine: it answers a client",
+	const verify = "verify required"
+	for _, tt := range []struct{ is, becomes, want string }{
+		{verify, "verify optional", "mine: it answers a client without a certificate: verify client certificates"},
+		{verify, "verify optional crt-ignore-err all", "mine: it answers a client"},
+		{verify, "verify none", "mine: it answers a client"},
+		{"curves $GROUP", "curves P-256", "mine: it does not answer a client of the root whose only group is x25519"},
 	} {
 		var said bytes.Buffer
 		o := brief(t, &said)
 		path := filepath.Join(t.TempDir(), "peer.sh")
-		bad := strings.Replace(string(good), "verify required", verify, 1)
+		bad := strings.Replace(string(good), tt.is, tt.becomes, 1)
 		if err := os.WriteFile(path, []byte(bad), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		o.peers, o.scripts, o.scenarios = []string{"mine"}, []named{{"mine", path}}, []string{"keepalive_1k"}
-		if err := compare(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("compare() = %v for a peer with %q, want an error with %q", err, verify, want)
+		if err := compare(t.Context(), o); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("compare() = %v for a peer with %q, want an error with %q", err, tt.becomes, tt.want)
 		}
 		nothingLeft(t, o.scratch)
 	}
@@ -231,7 +237,7 @@ func TestQuickLookJudgesNothing(t *testing.T) {
 func TestWhatIsShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
-	r := &rig{options: options{out: "folder", show: &shown}, run: &report.Run{
+	r := &rig{options: options{group: groups[0], out: "folder", show: &shown}, run: &report.Run{
 		Subjects: []report.Subject{{Name: "mine"}},
 		Targets:  []report.Target{{Scenario: "idle", Figure: residentPerConnection, AtMost: 32 << 10}, {Scenario: "goodput", Figure: goodputShare, AtLeast: 0.9}},
 	}}
@@ -368,14 +374,23 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, flags := range []string{
 		"-key p384", "-intermediates 3", "-clients 0", "-clients 100001", "-rounds 0", "-seconds 0", "-connections 5000,10",
 		"-connections many", "-scenarios handshakes", "-sockets 0", "-nice 11", "-peer mine", "extra",
-		"-scenarios vegeta_handshake", "-group x448", "-group secp256r1 -vegeta /b", "-occupied -scenarios idle", "-occupied -scenarios keepalive_1k,goodput",
+		"-scenarios vegeta_handshake", "-group x448", "-group secp256r1 -vegeta /b -scenarios vegeta_handshake", "-occupied -scenarios idle", "-occupied -scenarios keepalive_1k,goodput",
 		"-peer nginx=/b", "-variant verigate=/b", "-peer a=/b -peer a=/c", "-peer a=/b -variant a=/c",
 	} {
 		if _, err := parse(strings.Fields(flags)); err == nil {
 			t.Errorf("parse(%s) is accepted", flags)
 		}
 	}
-	o, err := parse([]string{"-quick", "-rounds", "7", "-peer", "a=/b", "-variant", "c=/d"})
+	o, err := parse(strings.Fields("-group secp256r1 -vegeta /b"))
+	if err != nil || o.group.id != tls.CurveP256 {
+		t.Errorf("parse(-group secp256r1 …) = %+v, %v; want that group", o.group, err)
+	}
+	for _, s := range scenarios {
+		if o.includes(s) == s.vegeta() {
+			t.Errorf("with -group secp256r1, %s is included: %v; want all but vegeta's", s.name, o.includes(s))
+		}
+	}
+	o, err = parse([]string{"-quick", "-rounds", "7", "-peer", "a=/b", "-variant", "c=/d"})
 	if err != nil {
 		t.Fatal(err)
 	}

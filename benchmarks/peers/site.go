@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -31,6 +32,28 @@ type site struct {
 	depth   int // intermediates in a client's chain
 	// connections is how many there may be, for peers that have to be told.
 	connections int
+}
+
+// group is a key exchange that a run can be of.
+type group struct {
+	name    string // in the IANA registry "TLS Supported Groups", as the gateway's tls_groups have it
+	openssl string // what all versions of OpenSSL that have it call it
+	id      tls.CurveID
+}
+
+// groups are those that the gateway admits without tls_groups, which it is not given:
+// builds from before that field refuse it (-variant). The first is the default.
+var groups = []group{
+	{"x25519", "X25519", tls.X25519},
+	{"secp256r1", "P-256", tls.CurveP256},
+	{"X25519MLKEM768", "X25519MLKEM768", tls.X25519MLKEM768},
+}
+
+func groupNames() (names []string) {
+	for _, g := range groups {
+		names = append(names, g.name)
+	}
+	return names
 }
 
 // peer is one program of the comparison.

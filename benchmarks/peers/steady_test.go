@@ -100,14 +100,7 @@ func TestOccupiedPeersShareTheirCore(t *testing.T) {
 	var said bytes.Buffer
 	o := brief(t, &said)
 	o.peers, o.scenarios, o.occupied = []string{"nginx", "haproxy"}, []string{"keepalive_1k"}, true
-	if err := compare(t.Context(), o); err != nil {
-		t.Fatalf("%v\n%s", err, said.String())
-	}
-	nothingLeft(t, o.scratch)
-	run, err := report.Read(filepath.Join(o.out, "run.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := compared(t, o)
 	if len(run.Measurements) != len(o.peers) {
 		t.Errorf("there are %d measurements, want one for each of %q", len(run.Measurements), o.peers)
 	}

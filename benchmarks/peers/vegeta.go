@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"debug/buildinfo"
 	"encoding/gob"
 	"errors"
@@ -26,6 +27,9 @@ import (
 const vegetaPath = "github.com/tsenart/vegeta/v12"
 
 const vegetaWanted = "want " + vegetaPath + ", which `make .cache/vegeta-v12.13.0` builds"
+
+// vegetaGroup is the only one that vegeta sends a key share of, as it is called here.
+const vegetaGroup = tls.X25519
 
 // vegetaName is who calls: an attack has one certificate.
 const vegetaName = "client-vegeta"

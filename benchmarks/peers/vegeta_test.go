@@ -22,7 +22,6 @@ import (
 	"verigate/benchmarks/peers/load"
 	"verigate/benchmarks/peers/pki"
 	"verigate/benchmarks/pinned"
-	"verigate/benchmarks/report"
 	"verigate/devpki"
 )
 
@@ -279,13 +278,7 @@ func TestWhoResumesNothingIsNotAttacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.peers, o.scripts, o.scenarios, o.vegeta, o.rounds = []string{"mine"}, []named{{"mine", path}}, []string{byVegeta + "resumed"}, vegeta(t), 2
-	if err := compare(t.Context(), o); err != nil {
-		t.Fatalf("%v\n%s", err, said.String())
-	}
-	run, err := report.Read(filepath.Join(o.out, "run.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := compared(t, o)
 	notes := strings.Count(strings.Join(run.Notes, "\n"), "mine is not in vegeta_resumed")
 	if len(run.Measurements) != 0 || notes != 1 {
 		t.Errorf("there are %d measurements and %d notes, want none and one", len(run.Measurements), notes)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func (b *bench) points(quick []int, full ...int) []int {
 // job is a load of the gateway by some of the identities in a file.
 func (b *bench) job(g *gateway, kind load.Kind, identities string, first, last int) load.Job {
 	j := load.Job{
-		Kind: kind, Target: g.address, Leaf: b.leaf, Identities: filepath.Join(b.dir, identities), First: first, Last: last,
+		Kind: kind, Target: g.address, Leaf: b.leaf, Group: tls.X25519, Identities: filepath.Join(b.dir, identities), First: first, Last: last,
 		Path: "/1k", Body: 1 << 10, Workers: handshakers, Duration: b.duration,
 		Processes: load.Processes{Peer: g.Pid()},
 	}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,7 +38,7 @@ func newClient(job Job, clients []pki.Client) *client {
 	c.requests.close = fmt.Appendf(nil, head+"Connection: close\r\n\r\n", job.Path)
 	c.base = &tls.Config{
 		MinVersion:       tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{cmp.Or(job.Group, tls.X25519)},
+		CurvePreferences: []tls.CurveID{job.Group},
 		ServerName:       "localhost",
 		// The server is known by the octets of its certificate: nothing is cheaper,
 		// and the generator must not be what is measured.

@@ -32,7 +32,7 @@ type Job struct {
 	Kind   Kind
 	Target string      // address of the peer
 	Leaf   []byte      // the certificate, in DER, that the peer has to show
-	Group  tls.CurveID // the only one that clients offer; X25519 by default
+	Group  tls.CurveID // the only one that clients offer
 
 	Identities  string // file of [pki.Set.Write]
 	First, Last int    // which of them; Last is exclusive, and 0 is all

@@ -91,7 +91,7 @@ func answer(conn *tls.Conn, requests chan int, change func(int, string) string) 
 }
 
 func (w world) job(kind Kind) Job {
-	return Job{Kind: kind, Target: w.address, Leaf: w.leaf, Identities: w.identities, Path: "/", Body: 4,
+	return Job{Kind: kind, Target: w.address, Leaf: w.leaf, Group: tls.X25519, Identities: w.identities, Path: "/", Body: 4,
 		Workers: 4, Duration: 200 * time.Millisecond, Patience: 5 * time.Second}
 }
 
@@ -205,8 +205,8 @@ func TestOneGroupIsOffered(t *testing.T) {
 		group, server tls.CurveID
 		agree         bool
 	}{
-		{0, tls.X25519, true},
-		{0, tls.CurveP256, false},
+		{0, tls.X25519, false}, // forgotten
+		{tls.X25519MLKEM768, tls.X25519MLKEM768, true},
 		{tls.CurveP256, tls.CurveP256, true},
 		{tls.CurveP256, tls.X25519, false},
 		{tls.X25519MLKEM768, tls.X25519, false},
