@@ -12,6 +12,9 @@ BENCHSTAT     := $(CACHE)/benchstat
 CADDY         := $(CACHE)/caddy-v2.11.9
 VEGETA        := $(CACHE)/vegeta-v12.13.0
 
+X25519      := $(CACHE)/x25519
+WITH_X25519 := -overlay $(X25519)/overlay.json -tags x25519circl
+
 # Without the gateway's profile: with it, everything that cmd/gateway is made of is compiled
 # for its tests once more in each pass, which takes a minute on two cores. The tests that build
 # the gateway, and the loadtest, run it as it is built.
@@ -19,23 +22,32 @@ GO_TEST := go test -pgo=off
 
 CLAIMING = $(shell grep -rlE 'AllocsPerRun|ReadMemStats|race\.Enabled' --include='*_test.go' . | xargs -n 1 dirname | sort -u)
 
-.PHONY: all build demo test setup unit race lint tidy-check fuzz conformance promtest loadtest k6ext bench bench-compare bench-peers bench-scaling pgo cover generate help
+.PHONY: all build build-x25519 overlay demo test setup unit x25519 race lint tidy-check fuzz conformance promtest loadtest k6ext bench bench-compare bench-peers bench-scaling pgo cover generate help
 
 all: lint test ## lint and test
 
 build: ## build bin/gateway
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/gateway ./cmd/gateway
 
+overlay:
+	go run ./internal/x25519/overlay $(X25519)
+
+build-x25519: overlay ## build bin/gateway-x25519, whose crypto/tls has X25519 by circl: docs/adr/0030-x25519.md
+	CGO_ENABLED=0 go build -trimpath $(WITH_X25519) -o $(BIN)/gateway-x25519 ./cmd/gateway
+
 demo: ## the main job with nothing prepared
 	go run ./cmd/gateway demo
 
-test: setup lint unit race conformance k6ext loadtest ## everything that CI runs; on a fresh machine too
+test: setup lint unit x25519 race conformance k6ext loadtest ## everything that CI runs; on a fresh machine too
 
 setup: ## install what the tests need beside Go (Debian packages)
 	./.ci/setup
 
 unit: ## tests of the packages that claim what is allocated, which holds only without the race detector
 	$(GO_TEST) -count=1 $(CLAIMING)
+
+x25519: overlay ## tests of what build-x25519 replaces in the standard library
+	$(GO_TEST) -count=1 $(WITH_X25519) ./internal/x25519
 
 race: ## all tests, unit and end to end, with the race detector
 	$(GO_TEST) -race -shuffle=on ./...
@@ -106,4 +118,4 @@ $(BENCHSTAT):
 	GOBIN=$(abspath $(CACHE)) go install golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

@@ -58,6 +58,8 @@ var beside = map[string][]string{
 	"benchmarks":         {"loadtest"},
 
 	"internal/timerslack":          {"cmd/gateway"},
+	"internal/x25519":              {"cmd/gateway"},
+	"internal/x25519/overlay":      {},
 	"internal/netpoll/netpolltest": {}, // for tests
 }
 

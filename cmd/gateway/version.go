@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"verigate/internal/x25519"
 )
 
 // version is set at release time with -ldflags "-X main.version=v1.2.3".
@@ -35,9 +37,14 @@ func buildVersion() string {
 	return "development-" + revision + dirty
 }
 
-// versionLine is what `gateway version` and `gateway --version` print.
+// versionLine is what `gateway version` and `gateway --version` print: with the tag of the build,
+// where it has replaced what the standard library computes.
 func versionLine() string {
-	return fmt.Sprintf("verigate %s %s %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	line := fmt.Sprintf("verigate %s %s %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if x25519.Installed {
+		line += " x25519circl"
+	}
+	return line
 }
 
 func newVersionCommand() *cobra.Command {
