@@ -32,7 +32,7 @@ build: ## build bin/gateway
 overlay:
 	go run ./internal/x25519/overlay $(X25519)
 
-build-x25519: overlay ## build bin/gateway-x25519, whose crypto/tls has X25519 by circl: docs/adr/0030-x25519.md
+build-x25519: overlay ## build bin/gateway-x25519, for amd64, whose crypto/tls has X25519 by circl: docs/adr/0030-x25519.md
 	CGO_ENABLED=0 go build -trimpath $(WITH_X25519) -o $(BIN)/gateway-x25519 ./cmd/gateway
 
 demo: ## the main job with nothing prepared
@@ -48,6 +48,8 @@ unit: ## tests of the packages that claim what is allocated, which holds only wi
 
 x25519: overlay ## tests of what build-x25519 replaces in the standard library
 	$(GO_TEST) -count=1 $(WITH_X25519) ./internal/x25519
+	GODEBUG=cpu.adx=off,cpu.bmi2=off $(GO_TEST) -count=1 $(WITH_X25519) ./internal/x25519 # as on older processors
+	go vet $(WITH_X25519) ./internal/x25519
 
 race: ## all tests, unit and end to end, with the race detector
 	$(GO_TEST) -race -shuffle=on ./...
