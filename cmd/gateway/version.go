@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -13,11 +14,18 @@ import (
 // version is set at release time with -ldflags "-X main.version=v1.2.3".
 var version = ""
 
-// buildVersion returns the version, or what the build knows of its commit.
+// buildVersion returns the version, or what the build knows of its commit, and the tag of a build
+// that has replaced what the standard library computes.
 func buildVersion() string {
-	if version != "" {
-		return version
+	replaced := ""
+	if x25519.Installed {
+		replaced = "+x25519circl"
 	}
+	return cmp.Or(version, developmentVersion()) + replaced
+}
+
+// developmentVersion returns what the build knows of its commit.
+func developmentVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -37,14 +45,9 @@ func buildVersion() string {
 	return "development-" + revision + dirty
 }
 
-// versionLine is what `gateway version` and `gateway --version` print: with the tag of the build,
-// where it has replaced what the standard library computes.
+// versionLine is what `gateway version` and `gateway --version` print.
 func versionLine() string {
-	line := fmt.Sprintf("verigate %s %s %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	if x25519.Installed {
-		line += " x25519circl"
-	}
-	return line
+	return fmt.Sprintf("verigate %s %s %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func newVersionCommand() *cobra.Command {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"verigate/devpki"
 	"verigate/internal/x25519"
@@ -47,6 +48,9 @@ func TestHandshakesAreComputedByIt(t *testing.T) {
 	for _, group := range []tls.CurveID{tls.X25519, tls.X25519MLKEM768} {
 		groups := []tls.CurveID{group}
 		near, far := net.Pipe()
+		// An end that fails says so, and a pipe holds nothing: both would wait for each other.
+		deadline := time.Now().Add(10 * time.Second)
+		_, _ = near.SetDeadline(deadline), far.SetDeadline(deadline)
 		server := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, CurvePreferences: groups})
 		client := tls.Client(far, &tls.Config{RootCAs: anchors, ServerName: "gateway.example", CurvePreferences: groups})
 		before := calls.Load()

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"encoding/hex"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
 
 	"verigate/internal/x25519"
@@ -22,6 +26,24 @@ func octets(t testing.TB, s string) []byte {
 		t.Fatalf("%s is not 32 octets: %v", s, err)
 	}
 	return b
+}
+
+// TestInstalledIsOfTheTag compares with what the build says of itself.
+func TestInstalledIsOfTheTag(t *testing.T) {
+	t.Parallel()
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		t.Fatal("the build says nothing of itself")
+	}
+	tags := ""
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			tags = s.Value
+		}
+	}
+	if want := slices.Contains(strings.Split(tags, ","), "x25519circl") && runtime.GOARCH == "amd64"; x25519.Installed != want {
+		t.Errorf("Installed is %t with the tags %q on %s, expected %t", x25519.Installed, tags, runtime.GOARCH, want)
+	}
 }
 
 // TestVectors has those of RFC 7748, sections 5.2 and 6.1.

@@ -1,11 +1,14 @@
 // Command overlay writes what `go build -overlay` needs so that crypto/ecdh lets X25519 be
 // computed by somebody else, which internal/x25519 then does (ADR 0030):
 //
-//	go run ./internal/x25519/overlay DIRECTORY
+//	go run ./internal/x25519/overlay "$(go env GOROOT)" DIRECTORY
 //	go build -overlay DIRECTORY/overlay.json -tags x25519circl ./cmd/gateway
 //
-// It takes crypto/ecdh from the Go that runs it, gives the one function that computes X25519
+// It takes crypto/ecdh from that Go, gives the one function that computes X25519
 // another name, and puts a variable in its place, which holds that function until it is set.
+//
+// An overlay is of one Go: write it anew after each update, as `make build-x25519` does, or what
+// the update has mended in that file is lost.
 package main
 
 import (
@@ -13,7 +16,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -30,18 +32,19 @@ var X25519ScalarMult = x25519ScalarMultStandard
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go run ./internal/x25519/overlay DIRECTORY")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: go run ./internal/x25519/overlay GOROOT DIRECTORY")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "overlay:", err)
 		os.Exit(1)
 	}
 }
 
-// run writes overlay.json and the file that it names into a directory, which it makes.
-func run(directory string) error {
+// run writes overlay.json and the file that it names, of the Go in root, into a directory, which
+// it makes.
+func run(root, directory string) error {
 	directory, err := filepath.Abs(directory)
 	if err != nil {
 		return err
@@ -49,13 +52,7 @@ func run(directory string) error {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
 	}
-	env := exec.Command("go", "env", "GOROOT")
-	env.Stderr = os.Stderr
-	root, err := env.Output()
-	if err != nil {
-		return fmt.Errorf("go env GOROOT: %w", err)
-	}
-	original := filepath.Join(strings.TrimSpace(string(root)), "src", "crypto", "ecdh", "x25519.go")
+	original := filepath.Join(root, "src", "crypto", "ecdh", "x25519.go")
 	source, err := os.ReadFile(original)
 	if err == nil {
 		source, err = replace(source)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,8 +40,12 @@ func TestReplace(t *testing.T) {
 // another X25519.
 func TestOverlay(t *testing.T) {
 	t.Parallel()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	directory := filepath.Join(t.TempDir(), "new")
-	if err := run(directory); err != nil {
+	if err := run(strings.TrimSpace(string(root)), directory); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(directory, "overlay.json"))
@@ -60,5 +65,14 @@ func TestOverlay(t *testing.T) {
 				t.Errorf("%s is replaced with %s, expected absolute paths of files: %v", original, with, err)
 			}
 		}
+	}
+}
+
+func TestNoSuchGo(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	want := filepath.Join(root, "src", "crypto", "ecdh", "x25519.go")
+	if err := run(root, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "without the overlay") {
+		t.Errorf("got %v, expected an error that names %s and says what to do", err, want)
 	}
 }
